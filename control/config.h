@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration file (libconfig syntax), read once at start and again by --check-config.
+ *
+ * docs/OPERATING.md and packaging/godwitd.conf list every setting; all of them are in one table in
+ * config.c with type, range, default and help, from which errors and the printed reference come.
+ */
+#ifndef GW_CONTROL_CONFIG_H
+#define GW_CONTROL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "../dataplane/base/ip.h"
+#include "../storage/store.h"
+
+#define GW_CONFIG_EAL_ARGS_MAX 64
+#define GW_CONFIG_LISTEN_MAX   8
+#define GW_CONFIG_LCORES_MAX   64
+
+enum gw_idle { GW_IDLE_POLL, GW_IDLE_ADAPTIVE };
+
+struct gw_config {
+    /* dataplane */
+    char *eal_args[GW_CONFIG_EAL_ARGS_MAX]; /* passed to EAL as they are, after ours */
+    unsigned eal_arg_count;
+    unsigned lcore_count;                   /* dataplane lcores, 1 .. 64 */
+    int lcore_cpus[GW_CONFIG_LCORES_MAX];   /* CPU of each; default 0 for the first, 1 for the next.. */
+    int commit_cpu;                         /* CPU of the commit lcore; default: the last CPU */
+    int storage_cpu, control_cpu;           /* default: the last CPU */
+    enum gw_idle idle;                      /* default adaptive */
+    bool huge_pages;                        /* use them when there are any; default true */
+    uint32_t memory_mib;                    /* arena of each dataplane lcore */
+    uint32_t connection_limit;              /* of the whole broker */
+
+    /* port */
+    char *port_device; /* "net_af_packet0,iface=gw1", "net_tap0,iface=gwtap", "net_af_xdp0,iface=..",
+                          a PCI address, "net_memif0,..": an EAL --vdev or device */
+    uint16_t port_mtu;
+    struct gw_ip address;
+    uint8_t prefix_len;
+    struct gw_ip gateway; /* all zero: none */
+    uint16_t listen_ports[GW_CONFIG_LISTEN_MAX];
+    unsigned listen_count; /* default 5222 */
+
+    /* xmpp */
+    char *domain;
+    bool allow_plain;               /* SASL PLAIN without TLS; default false */
+    uint32_t stanza_bytes_max;      /* authenticated; default 262144 */
+    uint32_t auth_stanza_bytes_max; /* before authentication; default 8192 */
+    uint32_t auth_timeout_s;        /* default 30 */
+    uint32_t ping_after_s;          /* silence after which the server pings; default 120 */
+    uint32_t ping_timeout_s;        /* and ends the session without an answer; default 60 */
+    bool delivered_when_handed_over; /* a client that answers neither SM nor ping: default true */
+
+    /* store */
+    char *store_engine; /* "rocksdb" */
+    char *store_path;
+    char *master_key_path;
+    enum gw_durability durability;
+    uint32_t window_mib;     /* commit log in memory; default 256 */
+    uint32_t spill_after_ms; /* default 5000 */
+    uint32_t mailbox_messages_max; /* default 10000 */
+    uint64_t mailbox_bytes_max;    /* default 64 MiB */
+
+    /* control */
+    char *control_socket;
+    uint32_t control_uids[16]; /* besides root and the broker's own uid */
+    unsigned control_uid_count;
+    uint16_t metrics_port;    /* HTTP on loopback; 0 off; default 9522 */
+    uint32_t scram_iterations; /* of keys that we derive; default 4096 */
+    uint32_t ledger_age_s;     /* default 30 days */
+};
+
+/* 0, or -EINVAL after printing every mistake to `errors` as "file:line: what, accepted: ...". */
+int gw_config_read(struct gw_config **out, const char *path, FILE *errors);
+void gw_config_free(struct gw_config **c);
+/* Every setting with type, accepted values, default and help, for --help-config and docs. */
+void gw_config_print_reference(FILE *out);
+
+#endif

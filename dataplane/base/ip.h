@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses: IPv6, with IPv4 mapped into it (RFC 4291 section 2.5.5.2), so that all above IP has one form. */
+#ifndef GW_BASE_IP_H
+#define GW_BASE_IP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+struct gw_ip {
+    uint8_t b[16]; /* network order */
+};
+
+static inline struct gw_ip gw_ip_from_v4(const uint8_t v4[4])
+{
+    struct gw_ip ip = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]}};
+    return ip;
+}
+
+static inline bool gw_ip_is_v4(const struct gw_ip *ip)
+{
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    return memcmp(ip->b, prefix, sizeof(prefix)) == 0;
+}
+
+static inline bool gw_ip_eq(const struct gw_ip *a, const struct gw_ip *b)
+{
+    return memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+
+#include "check.h"
+
+struct gw_ring {
+    uint32_t elem_bytes;
+    struct rte_ring *ring;
+};
+
+int gw_ring_open(struct gw_ring **out, const char *name, uint32_t elem_bytes, uint32_t count)
+{
+    check(elem_bytes % 4 == 0 && count > 0);
+    uint32_t slots = 1;
+    while (slots <= count) /* rte_ring keeps one slot empty */
+        slots <<= 1;
+    ssize_t bytes = rte_ring_get_memsize_elem(elem_bytes, slots);
+    if (bytes < 0)
+        return (int)bytes;
+    struct gw_ring *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return -ENOMEM;
+    r->elem_bytes = elem_bytes;
+    r->ring = aligned_alloc(64, ((size_t)bytes + 63) & ~(size_t)63);
+    int err = r->ring == NULL ? -ENOMEM
+                              : rte_ring_init(r->ring, name, slots, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    if (err) {
+        gw_ring_free(&r);
+        return err;
+    }
+    *out = r;
+    return 0;
+}
+
+void gw_ring_free(struct gw_ring **r)
+{
+    if (*r == NULL)
+        return;
+    free((*r)->ring);
+    free(*r);
+    *r = NULL;
+}
+
+bool gw_ring_push(struct gw_ring *r, const void *elem)
+{
+    return rte_ring_sp_enqueue_bulk_elem(r->ring, elem, r->elem_bytes, 1, NULL) == 1;
+}
+
+unsigned gw_ring_pop(struct gw_ring *r, void *elems, unsigned max)
+{
+    return rte_ring_sc_dequeue_burst_elem(r->ring, elems, r->elem_bytes, max, NULL);
+}
+
+uint32_t gw_ring_room(const struct gw_ring *r)
+{
+    return rte_ring_free_count(r->ring);
+}
+
+uint32_t gw_ring_count(const struct gw_ring *r)
+{
+    return rte_ring_count(r->ring);
+}

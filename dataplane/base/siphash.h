@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): the keyed hash of every table that peers can fill. */
+#ifndef GW_BASE_SIPHASH_H
+#define GW_BASE_SIPHASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct gw_sipkey {
+    uint64_t k0, k1;
+};
+
+uint64_t gw_siphash(const struct gw_sipkey *key, const void *data, size_t len);
+
+#endif

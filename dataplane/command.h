@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the control thread may ask a lcore, and its answers: one ring each way for each lcore.
+ *
+ * A command's memory is the control thread's and valid until the reply. A lcore answers within a
+ * few passes and does a bounded part of a command in each, so that an operator never stalls it.
+ */
+#ifndef GW_DATAPLANE_COMMAND_H
+#define GW_DATAPLANE_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/counters.h"
+#include "base/ip.h"
+#include "base/ring.h"
+
+enum gw_command_op {
+    /* Sessions homed here, from `cursor` (0 starts), as many as fit into data: a run of
+     * struct gw_session_row. next, more. */
+    GW_COMMAND_SESSIONS = 1,
+    /* End sessions of the account whose bare JID is in (data, data_len): stream error
+     * `not-authorized` when account_gone, else `policy-violation`. Sent to all lcores; its home acts.
+     * reply.count: sessions ended; -ENOENT when it is homed elsewhere or has none. */
+    GW_COMMAND_END_SESSIONS,
+};
+
+struct gw_command {
+    uint8_t op;
+    bool account_gone;
+    uint16_t reserved;
+    uint32_t data_len;
+    uint64_t tag;
+    void *data;
+    uint64_t cursor;
+};
+
+struct gw_command_reply {
+    uint64_t tag;
+    int32_t status;
+    uint32_t len;
+    uint64_t next;
+    uint32_t count;
+    bool more;
+    uint8_t reserved[3];
+};
+
+struct gw_session_row {
+    uint32_t len; /* of the row with the JID, without padding to 8 */
+    uint16_t jid_len;
+    uint16_t port;
+    struct gw_ip ip;
+    uint64_t since_us; /* wall clock */
+    uint32_t unacked;  /* stored messages handed to it, not yet delivered */
+    int8_t priority;
+    bool available;    /* has sent presence */
+    bool sm;           /* stream management on */
+    bool behind;       /* its mailbox is still being read */
+    /* full JID */
+};
+
+struct gw_command_port {
+    struct gw_ring *requests; /* struct gw_command, control to lcore */
+    struct gw_ring *replies;  /* struct gw_command_reply */
+};
+
+/* ---- what control may read of a lcore at any time ---- */
+
+#define GW_STAGES(X)                                                                               \
+    X(receive) X(tcp) X(route) X(seal) X(append) X(deliver) X(send) X(timers) X(idle)
+
+enum gw_stage {
+#define X(name) GW_STAGE_##name,
+    GW_STAGES(X)
+#undef X
+        GW_STAGE_COUNT
+};
+
+struct gw_lcore_state {
+    uint64_t passes;       /* of the loop */
+    uint64_t busy_passes;  /* that did something */
+    uint64_t stage_cycles[GW_STAGE_COUNT];
+    uint64_t connections;
+    uint64_t sessions;
+    uint64_t arena_used_bytes;
+    uint64_t arena_limit_bytes;
+};
+
+#define GW_LCORE_COUNTER_SETS_MAX 8
+
+/* One lcore as the control thread knows it. */
+struct gw_lcore_view {
+    unsigned index;                     /* dataplane index, 0 .. count - 1 */
+    struct gw_command_port command;
+    const struct gw_lcore_state *state; /* read field by field, relaxed */
+    struct gw_counter_set sets[GW_LCORE_COUNTER_SETS_MAX];
+    unsigned set_count;
+};
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Receipt events: the steps of a message's life, packed by a home lcore into one sealed EVENTS
+ * record a segment, so that the ledger is exactly as durable, and as ordered, as the messages.
+ *
+ * stored carries the sender's and recipient's bare JIDs, the message id and when it was accepted;
+ * delivered names the message by mailbox and position; received (XEP-0184) and displayed (XEP-0333)
+ * name it by the recipient that answers, the original sender and the original id.
+ */
+#ifndef GW_STORAGE_EVENT_H
+#define GW_STORAGE_EVENT_H
+
+#include "../dataplane/base/bytes.h"
+#include "segment.h"
+
+/* Each step once. The ledger also shows "accepted", whose time the stored event carries. */
+#define GW_EVENTS(X)                                                                               \
+    X(STORED, stored)                                                                              \
+    X(DELIVERED, delivered)                                                                        \
+    X(RECEIVED, received)                                                                          \
+    X(DISPLAYED, displayed)
+
+enum gw_event_kind {
+#define X(upper, lower) GW_EVENT_##upper,
+    GW_EVENTS(X)
+#undef X
+        GW_EVENT_COUNT
+};
+
+struct gw_event {
+    enum gw_event_kind kind;
+    uint64_t time_us; /* wall clock; STORED: when accepted (stored is the segment's durable time) */
+    /* STORED, DELIVERED: the message. Others: zero. */
+    struct gw_mailbox_id mailbox;
+    uint64_t position;
+    /* STORED: sender, recipient, id. RECEIVED, DISPLAYED: from = original sender, to = who answers,
+     * id = the original message's. DELIVERED: empty. */
+    struct gw_bytes from, to, id; /* each at most 65,535 bytes */
+};
+
+/* Bytes that gw_event_pack will write. */
+size_t gw_event_packed_len(const struct gw_event *e);
+/* Append to buf at *off; false when it does not fit (nothing written). */
+bool gw_event_pack(uint8_t *buf, size_t cap, size_t *off, const struct gw_event *e);
+/* 1 and *out (strings point into buf), 0 at the end, -EBADMSG on anything malformed. */
+int gw_event_unpack(const uint8_t *buf, size_t len, size_t *off, struct gw_event *out);
+
+const char *gw_event_name(enum gw_event_kind k);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's seam: asynchronous, requests in by ring, completions back by ring.
+ *
+ * Every thread that uses the store has a client of its own (SPSC rings inside). Submitting never
+ * blocks: it returns -EAGAIN when the client's ring is full, and the caller tries again later.
+ * Nothing here assumes that the store is local or fast; completions of different operations may
+ * come in any order, those of APPENDs of one client come in the order submitted.
+ *
+ * What the store sees is sealed: values, records and events are opaque to it, except record heads
+ * (mailbox, position, kind) and REMOVE bodies. See storage/segment.h.
+ *
+ * Visibility: an APPEND that has completed is seen by every READ, and by every SCAN_EVENTS,
+ * submitted after its completion was polled. A record whose removal has completed is not.
+ */
+#ifndef GW_STORAGE_STORE_H
+#define GW_STORAGE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../dataplane/base/counters.h"
+#include "segment.h"
+
+struct gw_store;
+struct gw_store_client;
+
+enum gw_durability {
+    GW_DURABILITY_SYNC,  /* a completed APPEND survives power loss */
+    GW_DURABILITY_ASYNC, /* it survives the death of the process */
+};
+
+struct gw_store_config {
+    const char *engine; /* "rocksdb" or "mem" */
+    const char *path;   /* rocksdb: directory, made when absent */
+    enum gw_durability durability;
+    unsigned client_count;       /* gw_store_client(s, 0 .. client_count - 1) */
+    uint32_t requests_max;       /* slots of each ring, each way */
+    uint64_t window_bytes_max;   /* commit log kept in memory, not yet spilled; above it spill hurries,
+                                    at twice it commits wait (back-pressure, not loss) */
+    uint64_t spill_after_us;     /* how long a message may wait before it becomes a key of its own */
+    bool own_thread;             /* the storage thread runs; false: driven by gw_store_storage_poll */
+    int storage_cpu;             /* affinity of the storage thread; -1 inherits */
+};
+
+/* ---- small records: namespaces (one byte, part of the key on disk) ---- */
+enum gw_store_ns {
+    GW_NS_ACCOUNT = 1, /* key: bare JID; value: sealed account record (control/account.h) */
+    GW_NS_KEY = 2,     /* key: incarnation, big-endian u32; value: wrapped incarnation key */
+    GW_NS_META = 3,    /* key: a name */
+    GW_NS_ROSTER = 4,  /* key: bare JID */
+    GW_NS_SESSION = 5,
+};
+#define GW_STORE_KEY_BYTES_MAX 3071 /* the longest bare JID fits, RFC 7622 section 3.1 */
+
+/* ---- requests ---- */
+
+enum gw_store_op {
+    /* Append one segment (data, data_len; complete as gw_segment_end left it, the caller's memory
+     * until completion). Done when durable. seq in the completion: the segment's number. */
+    GW_STORE_APPEND = 1,
+    /* Records of a mailbox with position >= from, in order, removed ones left out, as many as fit
+     * into (data, data_len): a run for gw_record_next, offset 0. Completion: len bytes used;
+     * next: where to go on reading; more: whether anything is known to be there. A record that alone
+     * exceeds data_len: -EMSGSIZE, len says how much is needed. */
+    GW_STORE_READ,
+    /* next_position in the completion's `next`: one more than the highest position ever appended to
+     * this mailbox (removed or not), 1 for a fresh one; `seq`: the lowest position still there, or
+     * `next` when it is empty. */
+    GW_STORE_MAILBOX,
+    /* Forget a mailbox whole (account deleted). */
+    GW_STORE_DROP_MAILBOX,
+    /* One small record: value into (data, data_len), version in `seq`. -ENOENT, -EMSGSIZE. */
+    GW_STORE_GET,
+    /* Write one small record if its version is `expect` (0: must not exist). Durable when complete;
+     * the new version in `seq`. -EEXIST (expect was 0), -ESTALE. data_len == 0 deletes. */
+    GW_STORE_CAS,
+    /* Small records with key > key in namespace, in key order, as many as fit: a run of
+     * struct gw_scan_entry. more: whether there are further ones. key_len 0 starts. */
+    GW_STORE_SCAN,
+    /* EVENTS records of segments with number >= from, in order, as many as fit: a run of
+     * struct gw_events_entry. next: where to go on; more. */
+    GW_STORE_SCAN_EVENTS,
+    /* Forget events of segments below from (ledger retention). */
+    GW_STORE_TRIM_EVENTS,
+    /* Only as a completion, to a client that asked for it by gw_store_follow: segment `seq` is durable.
+     * A wake-up: may be left out when the ring is full. */
+    GW_STORE_NOTE,
+};
+
+struct gw_store_request {
+    uint8_t op;
+    uint8_t ns;
+    uint16_t key_len;
+    uint32_t data_len;
+    uint64_t tag;      /* comes back in the completion */
+    const void *key;   /* valid until completion */
+    void *data;        /* valid until completion */
+    uint64_t from;     /* READ: position; SCAN_EVENTS, TRIM_EVENTS: segment; CAS: expected version */
+    struct gw_mailbox_id mailbox;
+    uint64_t reserved;
+};
+_Static_assert(sizeof(struct gw_store_request) == 64, "one cache line");
+
+struct gw_store_completion {
+    uint8_t op;
+    bool more;
+    uint16_t reserved;
+    int32_t status; /* 0 or negative errno; -EIO: the engine failed, nothing is promised */
+    uint64_t tag;
+    uint64_t seq;
+    uint64_t next;
+    uint64_t durable_us; /* APPEND: wall clock when durable */
+    uint32_t len;
+    uint32_t reserved2;
+};
+
+struct gw_scan_entry {
+    uint32_t len; /* of the whole entry without padding to 8: this head, key, value */
+    uint16_t key_len;
+    uint16_t reserved;
+    uint64_t version;
+    /* key bytes, value bytes */
+};
+
+struct gw_events_entry {
+    uint32_t len; /* of this head and the record behind it, without padding to 8 */
+    uint32_t reserved;
+    uint64_t segment;
+    uint64_t durable_us; /* wall clock; after a crash the segment's created_us */
+    /* struct gw_record_head and body */
+};
+
+/* ---- life ---- */
+
+/* Open and recover; blocks; before any other thread uses it. On error a message for the operator is
+ * in err. -EBADMSG: the files hold something that cannot be read; -ENOTSUP: unknown format. */
+int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char err[256]);
+/* Stops the storage thread after what was submitted is done. Nobody may use clients any more. */
+void gw_store_free(struct gw_store **s);
+
+/* ---- for clients ---- */
+
+struct gw_store_client *gw_store_client(struct gw_store *s, unsigned index);
+/* 0, -EAGAIN. Never blocks. Client's thread. */
+int gw_store_submit(struct gw_store_client *c, const struct gw_store_request *r);
+/* Up to max completions. Client's thread. */
+unsigned gw_store_poll(struct gw_store_client *c, struct gw_store_completion *out, unsigned max);
+/* Submit and wait: for start-up and job threads only. Returns the completion's status. */
+int gw_store_call(struct gw_store_client *c, struct gw_store_request *r,
+                  struct gw_store_completion *out);
+/* An eventfd that becomes readable when completions wait: for threads that sleep. Clients that poll
+ * never ask for it, and then the store makes no system call for them. */
+int gw_store_client_fd(struct gw_store_client *c);
+/* Deliver NOTE completions to this client from now on. */
+void gw_store_follow(struct gw_store_client *c);
+
+/* ---- for the threads that drive it ---- */
+
+/* One pass of group commit: everything appended by all clients becomes one durable write. The commit
+ * lcore's body. Returns segments committed. */
+unsigned gw_store_commit_poll(struct gw_store *s);
+/* One pass of reads, small records and spill; only when own_thread is false. Returns work done. */
+unsigned gw_store_storage_poll(struct gw_store *s);
+
+/* ---- state for operators (any thread) ---- */
+
+/* X(name, help): monotonic counters */
+#define GW_STORE_COUNTERS(X)                                                                       \
+    X(commits, "group commits made durable")                                                       \
+    X(segments, "segments appended")                                                               \
+    X(segment_bytes, "bytes of segments appended")                                                 \
+    X(records, "message records appended")                                                         \
+    X(removed, "message positions removed")                                                        \
+    X(spilled, "messages spilled to mailbox keys")                                                 \
+    X(reads, "mailbox reads")                                                                      \
+    X(read_records, "message records read")                                                        \
+    X(small_reads, "small records read")                                                           \
+    X(small_writes, "small records written")                                                       \
+    X(errors, "operations that the engine failed")
+
+struct gw_store_counters {
+    GW_STORE_COUNTERS(GW_COUNTER_FIELD)
+};
+
+struct gw_store_state {
+    uint64_t window_bytes;    /* commit log in memory, not yet spilled */
+    uint64_t window_messages; /* of these, messages still waiting */
+    uint64_t segment_next;    /* number of the next segment */
+    uint64_t segment_oldest;  /* oldest segment still in the log */
+    bool failed;              /* the engine has failed; appends complete with -EIO */
+};
+
+struct gw_counter_set gw_store_counters_commit(const struct gw_store *s);
+struct gw_counter_set gw_store_counters_storage(const struct gw_store *s);
+struct gw_store_state gw_store_state(const struct gw_store *s);
+
+#endif
