@@ -27,6 +27,7 @@ struct gw_config {
     unsigned eal_arg_count;
     unsigned lcore_count;                   /* dataplane lcores, 1 .. 64 */
     int lcore_cpus[GW_CONFIG_LCORES_MAX];   /* CPU of each; default 0 for the first, 1 for the next.. */
+    unsigned lcore_cpu_count;               /* lcore_count, once read */
     int commit_cpu;                         /* CPU of the commit lcore; default: the last CPU */
     int storage_cpu, control_cpu;           /* default: the last CPU */
     enum gw_idle idle;                      /* default adaptive */
@@ -76,7 +77,8 @@ struct gw_config {
 /* 0, or -EINVAL after printing every mistake to `errors` as "file:line: what, accepted: ...". */
 int gw_config_read(struct gw_config **out, const char *path, FILE *errors);
 void gw_config_free(struct gw_config **c);
-/* Every setting with type, accepted values, default and help, for --help-config and docs. */
+/* Every setting with help, accepted values and default, as a configuration file in which whatever is
+ * required has an example and the rest is commented out: --help-config, packaging/godwitd.conf. */
 void gw_config_print_reference(FILE *out);
 
 #endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include "../dataplane/base/check.h"
+#include "../storage/account.h"
+#include "config_table.h"
+
+static const char *const idle_names[] = {
+    [GW_IDLE_POLL] = "poll", [GW_IDLE_ADAPTIVE] = "adaptive", NULL};
+static const char *const durability_names[] = {
+    [GW_DURABILITY_SYNC] = "sync", [GW_DURABILITY_ASYNC] = "async", NULL};
+static const char *const engine_names[] = {"rocksdb", "mem", NULL};
+
+#define AT(field) .offset = offsetof(struct gw_config, field)
+#define WIDE(field)                                                                                \
+    AT(field), .width = sizeof(((struct gw_config *)0)->field)
+#define LIST_AT(field, counter)                                                                    \
+    AT(field), .width = sizeof(((struct gw_config *)0)->field[0]),                                 \
+        .count_max = sizeof(((struct gw_config *)0)->field) /                                      \
+                     sizeof(((struct gw_config *)0)->field[0]),                                    \
+        .count_offset = offsetof(struct gw_config, counter)
+
+#define NUMBER(group_, field, preset, low, high, help_)                                            \
+    {.group = group_, .name = #field, .type = SETTING_NUMBER, WIDE(field), .preset_text = preset,  \
+     .min = (low), .max = (high), .help = help_}
+#define FLAG(group_, field, preset, help_)                                                         \
+    {.group = group_, .name = #field, .type = SETTING_BOOL, WIDE(field), .preset_text = preset,    \
+     .help = help_}
+#define CHOICE(group_, field, preset, names, help_)                                                \
+    {.group = group_, .name = #field, .type = SETTING_CHOICE, WIDE(field), .preset_text = preset,  \
+     .choices = names, .help = help_}
+#define TEXT(group_, field, type_, needed, preset, high, names, help_)                             \
+    {.group = group_, .name = #field, .type = type_, AT(field), .required = needed,                \
+     .preset_text = preset, .min = 1, .max = (high), .choices = names, .help = help_}
+
+const struct setting config_settings[] = {
+    {.group = "dataplane", .name = "eal_args", .type = SETTING_STRINGS,
+     LIST_AT(eal_args, eal_arg_count), .preset_text = "()", .min = 1, .max = 1024,
+     .help = "Further arguments for DPDK's EAL, passed as they are, after the broker's own."},
+    NUMBER("dataplane", lcore_count, "1", 1, GW_CONFIG_LCORES_MAX,
+           "Polled cores that serve connections. Each takes a CPU of its own."),
+    {.group = "dataplane", .name = "lcore_cpus", .type = SETTING_NUMBERS,
+     LIST_AT(lcore_cpus, lcore_cpu_count), .preset_text = "[]", .min = 0, .max = 1023,
+     .help = "The CPU of each of them; empty: the first ones that this process may use."},
+    NUMBER("dataplane", commit_cpu, "-1", -1, 1023,
+           "The CPU of the commit core, which makes messages durable; -1: the last one."),
+    NUMBER("dataplane", storage_cpu, "-1", -1, 1023,
+           "The CPU of the storage thread; -1: the last one."),
+    NUMBER("dataplane", control_cpu, "-1", -1, 1023,
+           "The CPU of the control threads; -1: the last one."),
+    CHOICE("dataplane", idle, "adaptive", idle_names,
+           "What a core does that has nothing to do: poll on (lowest latency, a CPU always busy) or "
+           "pause longer and longer up to a bound (laptops, CI)."),
+    FLAG("dataplane", huge_pages, "true",
+         "Use 2 MiB pages when the system has any free. Without them everything works, slower."),
+    NUMBER("dataplane", memory_mib, "256", 16, 1048576,
+           "Memory of each polled core for data on its way, in MiB, reserved at start."),
+    NUMBER("dataplane", connection_limit, "20000", 1, 16000000,
+           "Connections of the whole broker; memory for all of them is reserved at start."),
+
+    TEXT("port", port_device, SETTING_STRING, true, "net_af_packet0,iface=gw0", 1024, NULL,
+         "The network port: a DPDK virtual device with its arguments (net_af_packet0,iface=..., "
+         "net_af_xdp0,iface=..., net_tap0,iface=..., net_memif0,...) or a PCI address."),
+    NUMBER("port", port_mtu, "1500", 576, 9000, "The largest IP packet on this port, in bytes."),
+    {.group = "port", .name = "address", .type = SETTING_NETWORK, .required = true, AT(address),
+     .preset_text = "10.77.0.1/24",
+     .help = "The broker's own IP address, IPv4 or IPv6, with the length of its network's prefix. "
+             "No kernel interface may have it."},
+    {.group = "port", .name = "gateway", .type = SETTING_ADDRESS, AT(gateway), .preset_text = "",
+     .help = "The router for destinations outside that network; empty: there is none."},
+    {.group = "port", .name = "listen_ports", .type = SETTING_NUMBERS,
+     LIST_AT(listen_ports, listen_count), .preset_text = "[5222]", .min = 1, .max = 65535,
+     .help = "TCP ports for XMPP clients."},
+
+    TEXT("xmpp", domain, SETTING_STRING, true, "example.org", 1023, NULL,
+         "The domain that this broker serves: the part of its users' addresses behind the @."),
+    FLAG("xmpp", allow_plain, "false",
+         "Offer SASL PLAIN on connections without TLS: the password can be read on the way."),
+    NUMBER("xmpp", stanza_bytes_max, "262144", 10000, 524288,
+           "The largest stanza of a logged-in client, in bytes (RFC 6120 asks for 10000)."),
+    NUMBER("xmpp", auth_stanza_bytes_max, "8192", 4096, 65536,
+           "The largest element of a client that has not logged in yet, in bytes."),
+    NUMBER("xmpp", auth_timeout_s, "30", 1, 3600,
+           "Seconds that a client may take from connecting to being logged in."),
+    NUMBER("xmpp", ping_after_s, "120", 1, 86400,
+           "Seconds of silence after which the server asks a client whether it is there."),
+    NUMBER("xmpp", ping_timeout_s, "60", 1, 3600,
+           "Seconds without an answer after which such a session ends."),
+    FLAG("xmpp", delivered_when_handed_over, "true",
+         "A client that offers neither stream management nor answers to pings: count a message as "
+         "delivered once TCP has acknowledged it. False: keep it until a better client comes."),
+
+    TEXT("store", store_engine, SETTING_STRING, false, "rocksdb", 32, engine_names,
+         "Where messages and accounts are kept; mem is lost at the end of the process."),
+    TEXT("store", store_path, SETTING_PATH, true, "/var/lib/godwit/store", 4095, NULL,
+         "Directory of the store, made when absent."),
+    TEXT("store", master_key_path, SETTING_PATH, true, "/etc/godwit/master.key", 4095, NULL,
+         "File of the master key: 32 bytes or 64 hex digits, mode 0600 or stricter. Without it "
+         "nothing in the store can be read; keep a copy apart from the backups."),
+    CHOICE("store", durability, "sync", durability_names,
+           "When a message counts as stored: sync, on the disk, it survives a power loss; async, "
+           "with the kernel, it survives the end of the process only."),
+    NUMBER("store", window_mib, "256", 16, 65536,
+           "Log of recent messages kept in memory, in MiB. Above it the spill to mailboxes hurries; "
+           "at twice it, commits wait."),
+    NUMBER("store", spill_after_ms, "5000", 100, 3600000,
+           "Milliseconds after which a message that still waits moves from the log to its mailbox."),
+    NUMBER("store", mailbox_messages_max, "10000", 1, 1000000000,
+           "Messages that may wait for one account; more are refused."),
+    NUMBER("store", mailbox_bytes_max, "67108864", 65536, INT64_C(1) << 40,
+           "Bytes that may wait for one account; more are refused."),
+
+    TEXT("control", control_socket, SETTING_PATH, false, "/run/godwit/control.sock", 107, NULL,
+         "The Unix socket of godwitctl."),
+    {.group = "control", .name = "control_uids", .type = SETTING_NUMBERS,
+     LIST_AT(control_uids, control_uid_count), .preset_text = "[]", .min = 0, .max = 4294967294,
+     .help = "Numeric ids of users who may use it, besides root and the broker's own user."},
+    NUMBER("control", metrics_port, "9522", 0, 65535,
+           "TCP port on the kernel's loopback for Prometheus (http://127.0.0.1:PORT/metrics); 0: off."),
+    NUMBER("control", scram_iterations, "4096", GW_SCRAM_ITERATIONS_MIN, GW_SCRAM_ITERATIONS_MAX,
+           "Iterations of password hashes that the broker derives; each client pays them too."),
+    NUMBER("control", ledger_age_s, "2592000", 60, 315360000,
+           "Seconds that the ledger of receipts reaches back."),
+};
+
+const unsigned config_setting_count = sizeof(config_settings) / sizeof(config_settings[0]);
+
+int64_t setting_get_number(const void *field, uint8_t width)
+{
+    uint64_t v = 0;
+    check(width <= sizeof(v));
+    memcpy(&v, field, width);
+    return width == 4 && v == UINT32_MAX ? -1 : (int64_t)v;
+}
+
+void setting_set_number(void *field, uint8_t width, int64_t value)
+{
+    check(width <= sizeof(value));
+    memcpy(field, &value, width);
+}
+
+static void describe_choices(const struct setting *s, char *out, size_t cap)
+{
+    size_t off = 0;
+    for (unsigned i = 0; s->choices[i] != NULL && off < cap; i++)
+        off += (size_t)snprintf(out + off, cap - off, "%s\"%s\"", i == 0 ? "" : " or ",
+                                s->choices[i]);
+}
+
+void setting_describe_accepted(const struct setting *s, char *out, size_t cap)
+{
+    if (s->choices != NULL) {
+        describe_choices(s, out, cap);
+        return;
+    }
+    switch (s->type) {
+    case SETTING_NUMBER:
+        snprintf(out, cap, "a number from %" PRId64 " to %" PRId64, s->min, s->max);
+        break;
+    case SETTING_BOOL:
+        snprintf(out, cap, "true or false");
+        break;
+    case SETTING_CHOICE:
+        check(s->choices != NULL);
+        break;
+    case SETTING_STRING:
+        snprintf(out, cap, "a string of %" PRId64 " to %" PRId64 " bytes", s->min, s->max);
+        break;
+    case SETTING_PATH:
+        snprintf(out, cap, "an absolute path of at most %" PRId64 " bytes", s->max);
+        break;
+    case SETTING_NUMBERS:
+        snprintf(out, cap, "an array of at most %u numbers from %" PRId64 " to %" PRId64,
+                 (unsigned)s->count_max, s->min, s->max);
+        break;
+    case SETTING_STRINGS:
+        snprintf(out, cap, "a list of at most %u strings", (unsigned)s->count_max);
+        break;
+    case SETTING_NETWORK:
+        snprintf(out, cap, "an address and its prefix length, as \"10.77.0.1/24\" or "
+                           "\"fd00::1/64\"");
+        break;
+    case SETTING_ADDRESS:
+        snprintf(out, cap, "an IPv4 or IPv6 address as a string, or \"\"");
+        break;
+    }
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../../control/config.h"
+
+#define REQUIRED                                                                                   \
+    "port: { port_device = \"net_tap0,iface=t\"; address = \"10.77.0.1/24\"; };\n"                 \
+    "xmpp: { domain = \"example.org\"; };\n"                                                       \
+    "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n"
+
+static char *read_all(FILE *f)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *mem = open_memstream(&text, &len);
+    int c;
+    while ((c = fgetc(f)) != EOF)
+        fputc(c, mem);
+    fclose(mem);
+    return text;
+}
+
+/* The configuration in `text`; NULL and what was reported, without the path, in *errors. */
+static struct gw_config *read_text(const char *text, char **errors)
+{
+    char path[] = "/tmp/godwit-config-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+
+    struct gw_config *c = NULL;
+    FILE *f = tmpfile();
+    int rc = gw_config_read(&c, path, f);
+    rewind(f);
+    *errors = read_all(f);
+    fclose(f);
+    unlink(path);
+    cr_assert_eq(rc, c != NULL ? 0 : -EINVAL);
+
+    for (char *at; (at = strstr(*errors, path)) != NULL;)
+        memmove(at, at + strlen(path), strlen(at + strlen(path)) + 1);
+    return c;
+}
+
+static void assert_mistakes(const char *text, const char *expected)
+{
+    char *errors;
+    struct gw_config *c = read_text(text, &errors);
+    cr_assert_null(c, "accepted: %s", text);
+    cr_assert_str_eq(errors, expected);
+    free(errors);
+}
+
+static struct gw_config *assert_good(const char *text)
+{
+    char *errors;
+    struct gw_config *c = read_text(text, &errors);
+    cr_assert_not_null(c, "%s", errors);
+    cr_assert_str_eq(errors, "");
+    free(errors);
+    return c;
+}
+
+Test(config, defaults_are_as_documented)
+{
+    struct gw_config *c = assert_good(REQUIRED);
+    cr_assert_eq(c->lcore_count, 1);
+    cr_assert_eq(c->lcore_cpu_count, 1);
+    cr_assert_geq(c->commit_cpu, 0);
+    cr_assert_eq(c->idle, GW_IDLE_ADAPTIVE);
+    cr_assert(c->huge_pages);
+    cr_assert_eq(c->eal_arg_count, 0);
+    cr_assert_eq(c->port_mtu, 1500);
+    cr_assert_eq(c->prefix_len, 24);
+    cr_assert(gw_ip_is_v4(&c->address));
+    cr_assert_eq(memcmp(c->address.b + 12, "\x0a\x4d\x00\x01", 4), 0);
+    cr_assert_eq(c->gateway.b[10], 0);
+    cr_assert_eq(c->listen_count, 1);
+    cr_assert_eq(c->listen_ports[0], 5222);
+    cr_assert_str_eq(c->domain, "example.org");
+    cr_assert_not(c->allow_plain);
+    cr_assert(c->delivered_when_handed_over);
+    cr_assert_eq(c->stanza_bytes_max, 262144);
+    cr_assert_str_eq(c->store_engine, "rocksdb");
+    cr_assert_eq(c->durability, GW_DURABILITY_SYNC);
+    cr_assert_eq(c->mailbox_bytes_max, 64 << 20);
+    cr_assert_str_eq(c->control_socket, "/run/godwit/control.sock");
+    cr_assert_eq(c->metrics_port, 9522);
+    cr_assert_eq(c->ledger_age_s, 30 * 24 * 3600);
+    gw_config_free(&c);
+    cr_assert_null(c);
+}
+
+Test(config, every_kind_of_value_is_read)
+{
+    struct gw_config *c = assert_good(
+        "dataplane: { eal_args = (\"--no-pci\", \"--in-memory\"); lcore_cpus = [0]; idle = \"poll\";\n"
+        "  huge_pages = false; memory_mib = 64; commit_cpu = 0; };\n"
+        "port: { port_device = \"net_tap0\"; address = \"fd00::1/64\"; gateway = \"fd00::2\";\n"
+        "  listen_ports = [5222, 15222]; };\n"
+        "xmpp: { domain = \"Example.ORG\"; allow_plain = true; };\n"
+        "store: { store_path = \"/s\"; master_key_path = \"/k\"; durability = \"async\";\n"
+        "  store_engine = \"mem\"; mailbox_bytes_max = 1000000000000; };\n"
+        "control: { control_uids = [1000, 4294967294]; metrics_port = 0; };\n");
+    cr_assert_eq(c->eal_arg_count, 2);
+    cr_assert_str_eq(c->eal_args[1], "--in-memory");
+    cr_assert_eq(c->lcore_cpus[0], 0);
+    cr_assert_eq(c->idle, GW_IDLE_POLL);
+    cr_assert_not(c->huge_pages);
+    cr_assert_not(gw_ip_is_v4(&c->address));
+    cr_assert_eq(c->prefix_len, 64);
+    cr_assert_eq(c->gateway.b[15], 2);
+    cr_assert_eq(c->listen_count, 2);
+    cr_assert_eq(c->listen_ports[1], 15222);
+    cr_assert_str_eq(c->domain, "example.org", "prepared");
+    cr_assert_eq(c->durability, GW_DURABILITY_ASYNC);
+    cr_assert_str_eq(c->store_engine, "mem");
+    cr_assert_eq(c->mailbox_bytes_max, 1000000000000);
+    cr_assert_eq(c->control_uids[1], 4294967294u);
+    cr_assert_eq(c->metrics_port, 0);
+    gw_config_free(&c);
+}
+
+Test(config, all_mistakes_are_reported_in_the_order_of_lines)
+{
+    assert_mistakes(
+        "dataplane: {\n"
+        "  lcore_count = \"two\";\n"
+        "  idle = \"asleep\";\n"
+        "  lcore_cuont = 1;\n"
+        "  domain = \"example.org\";\n"
+        "};\n"
+        "port: { address = \"10.77.0.1\"; port_mtu = 99999;\n"
+        "  listen_ports = [5222, 70000]; };\n"
+        "xmmp: { };\n"
+        "domain = \"x\";\n"
+        "store: { store_path = \"relative\"; master_key_path = 1.5; };\n"
+        "control: { metrics_port = -1; allow_plain = 1; control_uids = 7; };\n",
+        ": port.port_device is missing, accepted: a string of 1 to 1024 bytes (as "
+        "\"net_af_packet0,iface=gw0\")\n"
+        ": xmpp.domain is missing, accepted: a string of 1 to 1023 bytes (as \"example.org\")\n"
+        ":2: dataplane.lcore_count is a string, accepted: a number from 1 to 64\n"
+        ":3: dataplane.idle is \"asleep\", accepted: \"poll\" or \"adaptive\"\n"
+        ":4: dataplane.lcore_cuont is unknown, did you mean dataplane.lcore_count?\n"
+        ":5: dataplane.domain is unknown: domain belongs into the group \"xmpp\"\n"
+        ":7: port.address is \"10.77.0.1\", accepted: an address and its prefix length, as "
+        "\"10.77.0.1/24\" or \"fd00::1/64\"\n"
+        ":7: port.port_mtu is 99999, accepted: a number from 576 to 9000\n"
+        ":8: port.listen_ports is 70000, accepted: an array of at most 8 numbers from 1 to 65535\n"
+        ":9: the group \"xmmp\" is unknown, did you mean \"xmpp\"?, accepted: dataplane, port, xmpp, "
+        "store, control\n"
+        ":10: domain stands outside its group \"xmpp\"\n"
+        ":11: store.master_key_path is a number with a fraction, accepted: an absolute path of at "
+        "most 4095 bytes\n"
+        ":11: store.store_path is \"relative\", accepted: an absolute path of at most 4095 bytes\n"
+        ":12: control.allow_plain is unknown: allow_plain belongs into the group \"xmpp\"\n"
+        ":12: control.control_uids is a number, accepted: an array of at most 16 numbers from 0 to "
+        "4294967294\n"
+        ":12: control.metrics_port is -1, accepted: a number from 0 to 65535\n");
+}
+
+Test(config, settings_that_do_not_fit_together_are_mistakes)
+{
+    assert_mistakes(
+        "dataplane: { lcore_count = 2; lcore_cpus = [0, 0]; };\n"
+        "port: { port_device = \"x\"; address = \"fd00::1/64\"; port_mtu = 1000;\n"
+        "  gateway = \"10.0.0.1\"; listen_ports = []; };\n"
+        "xmpp: { domain = \"a@b\"; stanza_bytes_max = 10000;\n"
+        "  auth_stanza_bytes_max = 20000; };\n"
+        "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n"
+        "control: 3;\n",
+        ":1: dataplane.lcore_cpus names CPU 0 twice, accepted: a CPU of its own for each\n"
+        ":2: port.port_mtu is 1000, accepted with an IPv6 address: at least 1280\n"
+        ":3: port.gateway is not in the network of port.address, accepted: an address there, or "
+        "\"\"\n"
+        ":3: port.listen_ports is empty, accepted: 1 to 8 TCP ports\n"
+        ":4: xmpp.domain is \"a@b\", accepted: a domain name, as example.org\n"
+        ":5: xmpp.auth_stanza_bytes_max is 20000, accepted: at most xmpp.stanza_bytes_max, 10000\n"
+        ":7: control is a number, accepted: a group, control: { ... };\n");
+}
+
+Test(config, a_cpu_that_does_not_exist_is_a_mistake)
+{
+    char *errors;
+    cr_assert_null(read_text(REQUIRED "dataplane: { commit_cpu = 1000; };\n", &errors));
+    cr_assert(strstr(errors, ":4: dataplane.commit_cpu names CPU 1000") == errors, "%s", errors);
+    free(errors);
+    cr_assert_null(read_text(REQUIRED "dataplane: { lcore_count = 2; lcore_cpus = [0]; };\n",
+                             &errors));
+    cr_assert_str_eq(errors, ":4: dataplane.lcore_cpus has 1 CPUs, accepted: as many as "
+                             "dataplane.lcore_count, 2\n");
+    free(errors);
+}
+
+/* libconfig alone would make 1 of 4294967297. */
+Test(config, large_numbers_are_not_cut)
+{
+    assert_mistakes(REQUIRED "control: { metrics_port = 4294967297; };\n",
+                    ":4: control.metrics_port is 4294967297, accepted: a number from 0 to 65535\n");
+    assert_mistakes("# 99999999999999999999999\n/* \n 1 */ port: { port_mtu =\n"
+                    "99999999999999999999999; address = \"9999999999999999999999\"; };\n",
+                    ":4: 99999999999999999999999 is too large a number\n");
+    assert_mistakes("xmpp: {\n@include \"other.conf\"\n};\n",
+                    ":2: @include is not supported: the configuration is one file\n");
+    struct gw_config *c = assert_good(REQUIRED "control: { metrics_port = 0x50; };\n");
+    cr_assert_eq(c->metrics_port, 0x50);
+    gw_config_free(&c);
+}
+
+Test(config, syntax_errors_name_the_line)
+{
+    char *errors;
+    cr_assert_null(read_text("xmpp: {\n  domain = ;\n};\n", &errors));
+    cr_assert(strstr(errors, ":2: syntax error") == errors, "%s", errors);
+    free(errors);
+}
+
+Test(config, a_file_that_cannot_be_read_is_a_mistake)
+{
+    struct gw_config *c = NULL;
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+    cr_assert_eq(gw_config_read(&c, "/nowhere/at/all", f), -EINVAL);
+    cr_assert_eq(gw_config_read(&c, "/tmp", f), -EINVAL);
+    fclose(f);
+    cr_assert_str_eq(text, "/nowhere/at/all: cannot be read: No such file or directory\n"
+                           "/tmp: cannot be read: Is a directory\n");
+    free(text);
+}
+
+Test(config, the_packaged_file_is_the_printed_reference)
+{
+    char *printed = NULL;
+    size_t len;
+    FILE *f = open_memstream(&printed, &len);
+    gw_config_print_reference(f);
+    fclose(f);
+    f = fopen(GW_SOURCE_ROOT "/packaging/godwitd.conf", "r");
+    cr_assert_not_null(f);
+    char *packaged = read_all(f);
+    fclose(f);
+    cr_assert_str_eq(packaged, printed, "refresh it: godwitd --help-config > packaging/godwitd.conf");
+    struct gw_config *c = assert_good(printed);
+    gw_config_free(&c);
+    free(packaged);
+    free(printed);
+}
+
+/* What the reference shows as a default is what leaving it out gives. */
+Test(config, defaults_written_out_change_nothing)
+{
+    char *text = NULL, *at, *next;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+    gw_config_print_reference(f);
+    fclose(f);
+    struct gw_config *left_out = assert_good(text), *written;
+
+    for (at = text; *at != '\0'; at = next) {
+        next = strchr(at, '\n') + 1;
+        if (strncmp(at, "    #", 5) == 0 && at[5] != ' ')
+            at[4] = ' ';
+    }
+    written = assert_good(text);
+    cr_assert_eq(left_out->lcore_cpus[0], written->lcore_cpus[0]);
+    cr_assert_str_eq(left_out->store_engine, written->store_engine);
+    cr_assert_str_eq(left_out->control_socket, written->control_socket);
+    /* All the rest is plain memory: make the pointers equal, then compare whole. */
+    struct gw_config a = *left_out, b = *written;
+    b.port_device = a.port_device;
+    b.domain = a.domain;
+    b.store_engine = a.store_engine;
+    b.store_path = a.store_path;
+    b.master_key_path = a.master_key_path;
+    b.control_socket = a.control_socket;
+    cr_assert_eq(memcmp(&a, &b, sizeof(a)), 0);
+    gw_config_free(&left_out);
+    gw_config_free(&written);
+    free(text);
+}
