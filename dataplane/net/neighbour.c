@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "neighbour.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* Bounds of one call. */
+#define EVICT_STEPS_MAX   64
+#define ADVANCE_STEPS_MAX 256
+
+int neighbours_open(struct neighbours *t, uint32_t limit, const struct gw_sipkey *key,
+                    uint32_t frame_bytes, uint64_t now_us)
+{
+    if (limit == 0 || limit > 1u << 20)
+        return -EINVAL;
+    uint32_t buckets = 1;
+    while (buckets < limit)
+        buckets *= 2;
+    *t = (struct neighbours){
+        .entries = calloc(limit + 1, sizeof(*t->entries)),
+        .buckets = calloc(buckets, sizeof(*t->buckets)),
+        .bucket_mask = buckets - 1,
+        .limit = limit,
+        .hand = 1,
+        .key = *key,
+        .asks = rate_full(NEIGHBOUR_ASK_PER_SECOND, NEIGHBOUR_ASK_BURST, now_us),
+        .parked_bytes = malloc((size_t)NEIGHBOUR_PARKED_MAX * frame_bytes),
+        .parked_frame_bytes = frame_bytes,
+    };
+    if (t->entries == NULL || t->buckets == NULL || t->parked_bytes == NULL) {
+        neighbours_close(t);
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < NEIGHBOUR_PARKED_MAX; i++)
+        t->parked[i].frame = t->parked_bytes + (size_t)i * frame_bytes;
+    for (uint32_t i = limit; i >= 1; i--) {
+        t->entries[i].chain = t->free_head;
+        t->free_head = i;
+    }
+    return 0;
+}
+
+void neighbours_close(struct neighbours *t)
+{
+    free(t->entries);
+    free(t->buckets);
+    free(t->parked_bytes);
+    *t = (struct neighbours){0};
+}
+
+/* ---- the table ---- */
+
+static uint32_t *bucket_of(const struct neighbours *t, const struct gw_ip *ip)
+{
+    return &t->buckets[gw_siphash(&t->key, ip->b, sizeof(ip->b)) & t->bucket_mask];
+}
+
+static uint32_t find(struct neighbours *t, const struct gw_ip *ip)
+{
+    /* Most segments go where the one before went: all of them behind a gateway. */
+    if (t->recent != 0 && gw_ip_eq(&t->entries[t->recent].ip, ip))
+        return t->recent;
+    uint32_t i = *bucket_of(t, ip);
+    while (i != 0 && !gw_ip_eq(&t->entries[i].ip, ip))
+        i = t->entries[i].chain;
+    if (i != 0)
+        t->recent = i;
+    return i;
+}
+
+static bool is_asked(const struct neighbour *e)
+{
+    return e->state == NEIGHBOUR_RESOLVING || e->state == NEIGHBOUR_PROBING;
+}
+
+static void list_append(struct neighbours *t, uint32_t i)
+{
+    struct neighbour *e = &t->entries[i];
+    e->next = 0;
+    e->prev = t->last[e->attempt];
+    *(e->prev ? &t->entries[e->prev].next : &t->first[e->attempt]) = i;
+    t->last[e->attempt] = i;
+}
+
+static void list_remove(struct neighbours *t, uint32_t i)
+{
+    struct neighbour *e = &t->entries[i];
+    *(e->prev ? &t->entries[e->prev].next : &t->first[e->attempt]) = e->next;
+    *(e->next ? &t->entries[e->next].prev : &t->last[e->attempt]) = e->prev;
+}
+
+static void unpark(struct neighbours *t, struct neighbour *e)
+{
+    t->parked[e->parked - 1].len = 0;
+    e->parked = 0;
+}
+
+static void remove_entry(struct gw_net *n, uint32_t i)
+{
+    struct neighbours *t = &n->neighbours;
+    struct neighbour *e = &t->entries[i];
+    check(e->state != NEIGHBOUR_FREE && t->count > 0);
+    if (is_asked(e))
+        list_remove(t, i);
+    if (e->parked) {
+        unpark(t, e);
+        GW_COUNT(n->counters.drop_tx_unresolved);
+    }
+    uint32_t *at = bucket_of(t, &e->ip);
+    while (*at != i)
+        at = &t->entries[*at].chain;
+    *at = e->chain;
+    if (t->recent == i)
+        t->recent = 0;
+    *e = (struct neighbour){.chain = t->free_head};
+    t->free_head = i;
+    t->count--;
+}
+
+/* The first entry that was not used since the hand last came by; after a bounded search, any. */
+static void evict(struct gw_net *n)
+{
+    struct neighbours *t = &n->neighbours;
+    uint32_t victim = t->hand;
+    for (int step = 0; step < EVICT_STEPS_MAX; step++) {
+        victim = t->hand;
+        t->hand = t->hand == t->limit ? 1 : t->hand + 1;
+        if (!t->entries[victim].used)
+            break;
+        t->entries[victim].used = false;
+    }
+    remove_entry(n, victim);
+    GW_COUNT(n->counters.neighbours_evicted);
+}
+
+static uint32_t add_entry(struct neighbours *t, const struct gw_ip *ip)
+{
+    uint32_t i = t->free_head;
+    check(i != 0);
+    struct neighbour *e = &t->entries[i];
+    t->free_head = e->chain;
+    uint32_t *bucket = bucket_of(t, ip);
+    *e = (struct neighbour){.ip = *ip, .chain = *bucket};
+    *bucket = i;
+    t->count++;
+    return i;
+}
+
+/* ---- asking ---- */
+
+/* Each attempt waits equally long for all, so each attempt's list is in order of its deadlines. */
+static void ask(struct gw_net *n, uint64_t now_us, uint32_t i, uint8_t attempt)
+{
+    struct neighbours *t = &n->neighbours;
+    struct neighbour *e = &t->entries[i];
+    e->attempt = attempt;
+    e->due_us = now_us + (NEIGHBOUR_FIRST_WAIT_US << attempt);
+    list_append(t, i);
+    if (rate_take(&t->asks, now_us))
+        arp_request(n, &e->ip);
+}
+
+const uint8_t *neighbour_use(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                             uint32_t *entry)
+{
+    struct neighbours *t = &n->neighbours;
+    uint32_t i = find(t, ip);
+    if (i == 0) {
+        if (t->count == t->limit)
+            evict(n);
+        i = add_entry(t, ip);
+        t->entries[i].state = NEIGHBOUR_RESOLVING;
+        ask(n, now_us, i, 0);
+    }
+    struct neighbour *e = &t->entries[i];
+    e->used = true;
+    if (e->state == NEIGHBOUR_REACHABLE && now_us - e->confirmed_us > NEIGHBOUR_REACHABLE_US) {
+        bool stale = now_us - e->confirmed_us > NEIGHBOUR_STALE_US;
+        e->state = stale ? NEIGHBOUR_RESOLVING : NEIGHBOUR_PROBING;
+        ask(n, now_us, i, 0);
+    }
+    *entry = i;
+    return e->state == NEIGHBOUR_RESOLVING ? NULL : e->mac;
+}
+
+uint8_t *neighbour_park(struct gw_net *n, uint32_t entry, uint32_t len)
+{
+    struct neighbours *t = &n->neighbours;
+    struct neighbour *e = &t->entries[entry];
+    check(e->state == NEIGHBOUR_RESOLVING && len <= t->parked_frame_bytes);
+    if (e->parked) {
+        unpark(t, e);
+        GW_COUNT(n->counters.drop_tx_unresolved);
+    }
+    for (uint8_t slot = 0; slot < NEIGHBOUR_PARKED_MAX; slot++) {
+        if (t->parked[slot].len != 0)
+            continue;
+        t->parked[slot].len = len;
+        e->parked = slot + 1;
+        return t->parked[slot].frame;
+    }
+    return NULL;
+}
+
+/* ---- what is heard ---- */
+
+static void resolved(struct gw_net *n, uint64_t now_us, uint32_t i, const uint8_t mac[6])
+{
+    struct neighbours *t = &n->neighbours;
+    struct neighbour *e = &t->entries[i];
+    if (is_asked(e))
+        list_remove(t, i);
+    if (e->state == NEIGHBOUR_PROBING && memcmp(e->mac, mac, sizeof(e->mac)) != 0)
+        GW_COUNT(n->counters.neighbours_moved);
+    if (e->state == NEIGHBOUR_FREE || e->state == NEIGHBOUR_RESOLVING)
+        GW_COUNT(n->counters.neighbours_learned);
+    e->state = NEIGHBOUR_REACHABLE;
+    e->confirmed_us = now_us;
+    memcpy(e->mac, mac, sizeof(e->mac));
+    if (e->parked) {
+        struct neighbour_parked *p = &t->parked[e->parked - 1];
+        memcpy(p->frame, mac, sizeof(e->mac));
+        net_answer(n, p->frame, p->len);
+        unpark(t, e);
+    }
+}
+
+bool neighbour_confirm(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                       const uint8_t mac[6], bool solicited)
+{
+    struct neighbours *t = &n->neighbours;
+    uint32_t i = find(t, ip);
+    if (solicited) {
+        if (i == 0 || !is_asked(&t->entries[i]))
+            return false;
+        resolved(n, now_us, i, mac);
+        return true;
+    }
+    if (i == 0) {
+        if (t->count == t->limit) {
+            GW_COUNT(n->counters.neighbours_not_learned);
+            return true;
+        }
+        i = add_entry(t, ip);
+    } else if (t->entries[i].state != NEIGHBOUR_RESOLVING &&
+               memcmp(t->entries[i].mac, mac, sizeof(t->entries[i].mac)) != 0) {
+        neighbour_doubt(n, now_us, ip, mac);
+        return true;
+    }
+    resolved(n, now_us, i, mac);
+    return true;
+}
+
+void neighbour_doubt(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                     const uint8_t mac[6])
+{
+    struct neighbours *t = &n->neighbours;
+    uint32_t i = find(t, ip);
+    if (i == 0 || t->entries[i].state != NEIGHBOUR_REACHABLE ||
+        memcmp(t->entries[i].mac, mac, sizeof(t->entries[i].mac)) == 0)
+        return;
+    t->entries[i].state = NEIGHBOUR_PROBING;
+    ask(n, now_us, i, 0);
+}
+
+/* ---- time ---- */
+
+static void time_out(struct gw_net *n, uint64_t now_us, uint32_t i)
+{
+    struct neighbour *e = &n->neighbours.entries[i];
+    if (e->attempt + 1 == NEIGHBOUR_ATTEMPTS) {
+        remove_entry(n, i);
+        GW_COUNT(n->counters.neighbours_failed);
+        return;
+    }
+    list_remove(&n->neighbours, i);
+    ask(n, now_us, i, e->attempt + 1);
+}
+
+void neighbours_advance(struct gw_net *n, uint64_t now_us)
+{
+    struct neighbours *t = &n->neighbours;
+    unsigned steps = 0;
+    for (int a = 0; a < NEIGHBOUR_ATTEMPTS; a++)
+        for (uint32_t i; (i = t->first[a]) != 0 && t->entries[i].due_us <= now_us; steps++) {
+            if (steps == ADVANCE_STEPS_MAX)
+                return;
+            time_out(n, now_us, i);
+        }
+}
+
+uint64_t neighbours_next_deadline_us(const struct neighbours *t)
+{
+    uint64_t next = UINT64_MAX;
+    for (int a = 0; a < NEIGHBOUR_ATTEMPTS; a++)
+        if (t->first[a] != 0 && t->entries[t->first[a]].due_us < next)
+            next = t->entries[t->first[a]].due_us;
+    return next;
+}
