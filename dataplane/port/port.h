@@ -19,7 +19,7 @@ struct gw_port;
 
 /* A received frame. The bytes stay valid until rx_release; they may be changed in place. */
 struct gw_frame {
-    uint8_t *data;     /* contiguous, starts at the Ethernet header */
+    uint8_t *data; /* contiguous, starts at the Ethernet header */
     uint32_t len;
     uint32_t rss_hash; /* 0 when the port gave none */
     bool csum_ok;      /* the port has checked IP and TCP checksums and found them good */
@@ -31,9 +31,9 @@ struct gw_port_ops {
     unsigned (*rx)(struct gw_port *p, struct gw_frame *frames, unsigned max);
     /* Give all frames of the last rx back. */
     void (*rx_release)(struct gw_port *p, struct gw_frame *frames, unsigned n);
-    /* Queue one frame: header bytes (Ethernet to TCP, copied) followed by payload pieces (copied, or
-     * attached where the port can; either way the caller keeps them unchanged until acknowledged).
-     * False when there is no room: nothing was queued, try again in a later pass. */
+    /* Queue one frame: header bytes (Ethernet to TCP, copied) followed by payload pieces (copied,
+     * or attached where the port can; either way the caller keeps them unchanged until
+     * acknowledged). False when there is no room: nothing was queued, try again in a later pass. */
     bool (*tx)(struct gw_port *p, const void *header, uint32_t header_len,
                const struct gw_bytes *payload, unsigned payload_count);
     /* Hand what was queued to the device. Returns frames sent. */
@@ -43,9 +43,9 @@ struct gw_port_ops {
 struct gw_port {
     const struct gw_port_ops *ops;
     uint8_t mac[6];
-    uint16_t mtu;      /* IP packet bytes */
-    bool tx_csum_ip;   /* the port fills in the IPv4 header checksum */
-    bool tx_csum_tcp;  /* the port fills in the TCP checksum (the pseudo header's sum is there) */
+    uint16_t mtu;     /* IP packet bytes */
+    bool tx_csum_ip;  /* the port fills in the IPv4 header checksum */
+    bool tx_csum_tcp; /* the port fills in the TCP checksum (the pseudo header's sum is there) */
 };
 
 #endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "device.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/check.h"
+
+/* AF_PACKET keeps its own header, an address and padding before each frame (tpacket_v2). */
+#define AF_PACKET_HEADER_BYTES 80u
+#define ETHERNET_BYTES         18u /* header and one VLAN tag */
+#define FRAME_BYTES_MIN        2048u
+/* The kernel queues at most netdev_max_backlog (1,000 as it comes) frames on their way out, so a
+ * ring of more always has room and the driver, which would wait for it, never waits. Towards us it
+ * has to last while the core does something else: 4,096 frames are 40 ms at 100,000 a second. */
+#define AF_PACKET_FRAMES 4096u
+
+bool device_is_pci(const char *device)
+{
+    size_t len = strcspn(device, ",");
+    size_t colons = 0, dots = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (device[i] == ':')
+            colons++;
+        else if (device[i] == '.')
+            dots++;
+        else if (!isxdigit((unsigned char)device[i]))
+            return false;
+    }
+    return (colons == 1 || colons == 2) && dots == 1;
+}
+
+void device_name(char out[DEVICE_NAME_BYTES_MAX + 1], const char *device)
+{
+    size_t len = strcspn(device, ",");
+    check(len <= DEVICE_NAME_BYTES_MAX);
+    memcpy(out, device, len);
+    out[len] = '\0';
+}
+
+uint32_t device_frame_bytes(uint16_t mtu)
+{
+    uint32_t need = mtu + ETHERNET_BYTES + AF_PACKET_HEADER_BYTES;
+    uint32_t bytes = FRAME_BYTES_MIN;
+    while (bytes < need)
+        bytes *= 2;
+    return bytes;
+}
+
+static void complete(char *out, const char *key, unsigned value)
+{
+    char with_equals[32];
+    snprintf(with_equals, sizeof(with_equals), ",%s=", key);
+    if (strstr(out, with_equals) != NULL)
+        return;
+    size_t len = strlen(out);
+    int n = snprintf(out + len, DEVICE_ARGS_BYTES - len, "%s%u", with_equals, value);
+    check(n > 0 && (size_t)n < DEVICE_ARGS_BYTES - len);
+}
+
+static bool is_driver(const char *device, const char *driver)
+{
+    return strncmp(device, driver, strlen(driver)) == 0;
+}
+
+void device_complete(char out[DEVICE_ARGS_BYTES], const char *device, unsigned queue_count,
+                     uint16_t mtu)
+{
+    check(strlen(device) <= DEVICE_NAME_BYTES_MAX);
+    strcpy(out, device);
+    if (is_driver(device, "net_af_packet") || is_driver(device, "eth_af_packet")) {
+        complete(out, "qpairs", queue_count);
+        complete(out, "framesz", device_frame_bytes(mtu));
+        complete(out, "blocksz", 64 * 1024);
+        complete(out, "framecnt", AF_PACKET_FRAMES);
+    } else if (is_driver(device, "net_af_xdp")) {
+        complete(out, "queue_count", queue_count);
+    }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The device string of the configuration: what kind it is, and the arguments that its user left
+ * out and that its driver needs. Pure text; knows no DPDK. */
+#ifndef GW_PORT_DEVICE_H
+#define GW_PORT_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEVICE_NAME_BYTES_MAX 512
+#define DEVICE_ARGS_BYTES     (DEVICE_NAME_BYTES_MAX + 128)
+
+/* "0000:03:00.0" or "03:00.0", arguments after a comma allowed. */
+bool device_is_pci(const char *device);
+/* The name by which the device is found again: all before the first comma. */
+void device_name(char out[DEVICE_NAME_BYTES_MAX + 1], const char *device);
+/* Adds queues, frame size and ring length for drivers whose defaults do not fit. */
+void device_complete(char out[DEVICE_ARGS_BYTES], const char *device, unsigned queue_count,
+                     uint16_t mtu);
+/* Bytes that one received frame may take in the driver's own buffers. */
+uint32_t device_frame_bytes(uint16_t mtu);
+
+#endif
