@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "audit.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../dataplane/base/check.h"
+
+#define MAGIC        "godwit-load"
+#define FILLER_BYTES 65536
+
+enum {
+    ACKED = 1,
+    RECEIVED = 2,
+    RECEIPTED = 4,
+    REFUSED = 8,
+    SETTLED = 16,
+    RESENT = 32,
+};
+
+/* One message of a flow. */
+struct record {
+    uint64_t sent_us;
+    uint64_t stanza_id; /* hash of it at the first reception, 0 without one */
+    uint32_t session;   /* of the recipient, at the last reception */
+    uint8_t state;
+};
+
+struct flow {
+    uint32_t from, to;
+    uint32_t sent; /* messages; numbers are 1 .. sent */
+    uint32_t outstanding;
+    uint32_t received_max; /* highest number that came */
+    uint32_t session;      /* of the recipient, at the last reception */
+    uint32_t session_max;  /* highest number that came in it */
+    uint32_t capacity;
+    struct record *records;
+};
+
+struct audit {
+    struct audit_config config;
+    struct flow *flows;
+    uint32_t flow_count, flow_capacity;
+    uint64_t incomplete;
+    struct audit_counts counts;
+    struct histogram ack_times, way_times;
+    char filler[FILLER_BYTES];
+};
+
+/* ---- bodies ---- */
+
+/* Characters of one to four bytes, and those that XML must escape. */
+static void make_filler(struct audit *a)
+{
+    static const char *const pieces[] = {"a",
+                                         "b",
+                                         "&",
+                                         "<",
+                                         "z",
+                                         " ",
+                                         "\xc3\xa9",
+                                         ">",
+                                         "\"",
+                                         "'",
+                                         "\xe6\x97\xa5",
+                                         "]]>",
+                                         "0",
+                                         "\xf0\x9f\x90\xa6",
+                                         "Q"};
+    uint64_t random = 0x9e3779b97f4a7c15u ^ a->config.run;
+    size_t used = 0;
+    for (;;) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        const char *piece = pieces[(random >> 32) % (sizeof(pieces) / sizeof(*pieces))];
+        if (used + strlen(piece) > FILLER_BYTES)
+            break;
+        memcpy(a->filler + used, piece, strlen(piece));
+        used += strlen(piece);
+    }
+    memset(a->filler + used, '.', FILLER_BYTES - used);
+}
+
+static bool begins_character(char c)
+{
+    return ((unsigned char)c & 0xc0) != 0x80;
+}
+
+/* About body_bytes of filler, cut between characters, different for each message. */
+static const char *filler_of(const struct audit *a, uint32_t flow, uint32_t number, size_t *len)
+{
+    size_t wanted =
+        a->config.body_bytes < FILLER_BYTES / 2 ? a->config.body_bytes : FILLER_BYTES / 2;
+    size_t from = (flow * 7919u + number * 104729u) % (FILLER_BYTES / 2);
+    size_t to = from + wanted;
+    while (!begins_character(a->filler[from]))
+        from++;
+    while (to < FILLER_BYTES && !begins_character(a->filler[to]))
+        to++;
+    *len = to - from;
+    return a->filler + from;
+}
+
+/* FNV-1a */
+static uint64_t hash(const void *bytes, size_t len, uint64_t seed)
+{
+    const unsigned char *p = bytes;
+    uint64_t h = 0xcbf29ce484222325u ^ seed;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t checksum(uint32_t run, uint32_t flow, uint32_t number, const char *text, size_t len)
+{
+    uint32_t head[3] = {run, flow, number};
+    return hash(text, len, hash(head, sizeof(head), 0));
+}
+
+void audit_body(const struct audit *a, uint32_t flow, uint32_t number, struct buffer *out)
+{
+    size_t len;
+    const char *filler = filler_of(a, flow, number, &len);
+    buffer_printf(out, MAGIC " %08x %u %u %016" PRIx64 " ", a->config.run, flow, number,
+                  checksum(a->config.run, flow, number, filler, len));
+    buffer_append(out, filler, len);
+}
+
+/* ---- flows ---- */
+
+struct audit *audit_new(const struct audit_config *config)
+{
+    struct audit *a = calloc(1, sizeof(*a));
+    check(a != NULL);
+    a->config = *config;
+    make_filler(a);
+    return a;
+}
+
+void audit_free(struct audit **audit)
+{
+    struct audit *a = *audit;
+    if (!a)
+        return;
+    for (uint32_t i = 0; i < a->flow_count; i++)
+        free(a->flows[i].records);
+    free(a->flows);
+    free(a);
+    *audit = NULL;
+}
+
+uint32_t audit_add_flow(struct audit *a, uint32_t from, uint32_t to)
+{
+    if (a->flow_count == a->flow_capacity) {
+        a->flow_capacity = a->flow_capacity ? a->flow_capacity * 2 : 64;
+        a->flows = realloc(a->flows, a->flow_capacity * sizeof(*a->flows));
+        check(a->flows != NULL);
+    }
+    a->flows[a->flow_count] = (struct flow){.from = from, .to = to};
+    return a->flow_count++;
+}
+
+static struct record *record_of(struct audit *a, uint32_t flow, uint32_t number)
+{
+    check(flow < a->flow_count && number > 0 && number <= a->flows[flow].sent);
+    return &a->flows[flow].records[number - 1];
+}
+
+uint32_t audit_flow_from(const struct audit *a, uint32_t flow)
+{
+    return a->flows[flow].from;
+}
+
+uint32_t audit_flow_to(const struct audit *a, uint32_t flow)
+{
+    return a->flows[flow].to;
+}
+
+uint32_t audit_outstanding(const struct audit *a, uint32_t flow)
+{
+    return a->flows[flow].outstanding;
+}
+
+uint32_t audit_sent(const struct audit *a, uint32_t flow)
+{
+    return a->flows[flow].sent;
+}
+
+uint64_t audit_incomplete(const struct audit *a)
+{
+    return a->incomplete;
+}
+
+uint64_t audit_lost(const struct audit *a)
+{
+    uint64_t lost = 0;
+    for (uint32_t f = 0; f < a->flow_count; f++)
+        for (uint32_t i = 0; i < a->flows[f].sent; i++)
+            lost += (a->flows[f].records[i].state & (ACKED | RECEIVED | REFUSED)) == ACKED;
+    return lost;
+}
+
+static void log_message(struct audit *a, uint64_t now_us, const char *what, uint32_t flow,
+                        uint32_t number, const char *detail)
+{
+    if (a->config.log)
+        fprintf(a->config.log, "%" PRIu64 " %s %u %u %u %s\n", now_us, what, a->flows[flow].from,
+                a->flows[flow].to, number, detail);
+}
+
+void audit_note(struct audit *a, uint64_t now_us, const char *what, uint32_t user,
+                const char *detail)
+{
+    if (a->config.log)
+        fprintf(a->config.log, "%" PRIu64 " %s %u %s\n", now_us, what, user, detail);
+}
+
+static bool complete(const struct audit *a, uint8_t state)
+{
+    uint8_t wanted = ACKED | RECEIVED | (a->config.receipts ? RECEIPTED : 0);
+    return state & REFUSED || (state & wanted) == wanted;
+}
+
+/* Adds to a message's state; true when that was news. */
+static bool advance(struct audit *a, uint32_t flow, uint32_t number, uint8_t state)
+{
+    struct record *r = record_of(a, flow, number);
+    if (r->state & state)
+        return false;
+    bool before = complete(a, r->state);
+    r->state |= state;
+    if (!before && complete(a, r->state)) {
+        check(a->flows[flow].outstanding > 0 && a->incomplete > 0);
+        a->flows[flow].outstanding--;
+        a->incomplete--;
+    }
+    return true;
+}
+
+/* ---- the sender's side ---- */
+
+uint32_t audit_send(struct audit *a, uint32_t flow, uint64_t now_us)
+{
+    struct flow *f = &a->flows[flow];
+    if (f->sent == f->capacity) {
+        f->capacity = f->capacity ? f->capacity * 2 : 64;
+        f->records = realloc(f->records, f->capacity * sizeof(*f->records));
+        check(f->records != NULL);
+    }
+    f->records[f->sent++] = (struct record){.sent_us = now_us};
+    f->outstanding++;
+    a->incomplete++;
+    a->counts.sent++;
+    log_message(a, now_us, "sent", flow, f->sent, "-");
+    return f->sent;
+}
+
+void audit_resend(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
+{
+    record_of(a, flow, number)->state |= RESENT;
+    a->counts.resent++;
+    log_message(a, now_us, "resent", flow, number, "-");
+}
+
+void audit_acked(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
+{
+    if (!advance(a, flow, number, ACKED))
+        return;
+    struct record *r = record_of(a, flow, number);
+    a->counts.acknowledged++;
+    if (!(r->state & RESENT))
+        histogram_add(&a->ack_times, now_us - r->sent_us);
+    log_message(a, now_us, "acknowledged", flow, number, "-");
+}
+
+void audit_refused(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
+{
+    if (!advance(a, flow, number, REFUSED))
+        return;
+    a->counts.refused++;
+    log_message(a, now_us, "refused", flow, number, "-");
+}
+
+void audit_receipt(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
+{
+    if (!advance(a, flow, number, RECEIPTED))
+        return;
+    a->counts.receipts++;
+    log_message(a, now_us, "receipt", flow, number, "-");
+}
+
+/* ---- the recipient's side ---- */
+
+void audit_settled(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
+{
+    if (advance(a, flow, number, SETTLED))
+        log_message(a, now_us, "settled", flow, number, "-");
+}
+
+/* 1 with flow and number of a body that is one of ours and unharmed, 0 when it is not ours, -1
+ * when it is altered. */
+static int read_body(const struct audit *a, const char *body, uint32_t *flow, uint32_t *number)
+{
+    unsigned run;
+    uint64_t sum;
+    int at = 0;
+    if (strncmp(body, MAGIC " ", strlen(MAGIC) + 1) != 0)
+        return 0;
+    if (sscanf(body, MAGIC " %8x %u %u %16" SCNx64 "%n", &run, flow, number, &sum, &at) != 4 ||
+        body[at] != ' ')
+        return -1;
+    if (run != a->config.run)
+        return 0;
+    const char *text = body + at + 1;
+    if (sum != checksum(run, *flow, *number, text, strlen(text)) || *flow >= a->flow_count ||
+        *number == 0 || *number > a->flows[*flow].sent)
+        return -1;
+    return 1;
+}
+
+static const char *receive_again(struct audit *a, const struct record *r, uint32_t session,
+                                 uint64_t stanza_id)
+{
+    bool same_copy = stanza_id == r->stanza_id;
+    if (!same_copy && r->state & RESENT) {
+        a->counts.repeated++;
+        return "repeated";
+    }
+    if (!same_copy || session == r->session) {
+        /* Without stanza-ids a repeated message cannot be told from a redelivered one. */
+        if (stanza_id == 0 && r->state & RESENT) {
+            a->counts.repeated++;
+            return "repeated";
+        }
+        a->counts.duplicated++;
+        return "duplicated";
+    }
+    if (r->state & SETTLED) {
+        a->counts.late_redelivered++;
+        return "late-redelivered";
+    }
+    a->counts.redelivered++;
+    return "redelivered";
+}
+
+/* Whether it came behind one that was sent after it: for the first time, or, of those that come
+ * again, within the session, where a repeated one may. */
+static bool out_of_order(struct flow *f, const struct record *r, bool first, uint32_t session,
+                         uint32_t number)
+{
+    if (f->session != session) {
+        f->session = session;
+        f->session_max = 0;
+    }
+    bool late = first ? number < f->received_max : number < f->session_max && !(r->state & RESENT);
+    if (number > f->session_max)
+        f->session_max = number;
+    if (number > f->received_max)
+        f->received_max = number;
+    return late;
+}
+
+int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from, const char *body,
+                  const char *stanza_id, uint64_t now_us, uint32_t *flow, uint32_t *number)
+{
+    int ours = read_body(a, body, flow, number);
+    if (ours <= 0) {
+        if (ours == 0)
+            a->counts.foreign++;
+        else
+            a->counts.altered++;
+        audit_note(a, now_us, ours == 0 ? "foreign" : "altered", to, "-");
+        return 0;
+    }
+    struct flow *f = &a->flows[*flow];
+    if (f->to != to) {
+        a->counts.misdelivered++;
+        log_message(a, now_us, "misdelivered", *flow, *number, "-");
+        return 0;
+    }
+    if (f->from != from) {
+        a->counts.altered++;
+        log_message(a, now_us, "forged", *flow, *number, "-");
+        return 0;
+    }
+
+    struct record *r = record_of(a, *flow, *number);
+    uint64_t id = stanza_id ? hash(stanza_id, strlen(stanza_id), 0) : 0;
+    bool first = advance(a, *flow, *number, RECEIVED);
+    const char *how = "received";
+    if (first) {
+        r->stanza_id = id;
+        a->counts.received++;
+        if (!(r->state & RESENT))
+            histogram_add(&a->way_times, now_us - r->sent_us);
+    } else {
+        how = receive_again(a, r, session, id);
+    }
+    if (out_of_order(f, r, first, session, *number)) {
+        a->counts.reordered++;
+        log_message(a, now_us, "reordered", *flow, *number, "-");
+    }
+    r->session = session;
+    log_message(a, now_us, how, *flow, *number, stanza_id ? stanza_id : "-");
+    return 1;
+}
+
+const struct audit_counts *audit_totals(const struct audit *a)
+{
+    return &a->counts;
+}
+
+const struct histogram *audit_ack_times(const struct audit *a)
+{
+    return &a->ack_times;
+}
+
+const struct histogram *audit_way_times(const struct audit *a)
+{
+    return &a->way_times;
+}

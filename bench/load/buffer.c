@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "buffer.h"
+
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../dataplane/base/check.h"
+
+/* Makes room for len bytes at the end, moving the content to the front first when that helps. */
+static void reserve(struct buffer *b, size_t len)
+{
+    if (b->start > 0 && b->capacity - b->end < len) {
+        memmove(b->data, b->data + b->start, buffer_len(b));
+        b->end -= b->start;
+        b->start = 0;
+    }
+    if (b->capacity - b->end >= len)
+        return;
+    size_t capacity = b->capacity ? b->capacity : 512;
+    while (capacity - b->end < len)
+        capacity *= 2;
+    b->data = realloc(b->data, capacity);
+    check(b->data != NULL);
+    b->capacity = capacity;
+}
+
+void buffer_append(struct buffer *b, const void *bytes, size_t len)
+{
+    if (len == 0)
+        return;
+    reserve(b, len);
+    memcpy(b->data + b->end, bytes, len);
+    b->end += len;
+}
+
+void buffer_text(struct buffer *b, const char *text)
+{
+    buffer_append(b, text, strlen(text));
+}
+
+void buffer_printf(struct buffer *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    check(len >= 0);
+    reserve(b, (size_t)len + 1);
+    va_start(args, format);
+    vsnprintf(b->data + b->end, (size_t)len + 1, format, args);
+    va_end(args);
+    b->end += (size_t)len;
+}
+
+void buffer_escape(struct buffer *b, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        size_t plain = i;
+        while (plain < len && !strchr("&<>'\"", text[plain]))
+            plain++;
+        buffer_append(b, text + i, plain - i);
+        i = plain;
+        if (i == len)
+            return;
+        switch (text[i++]) {
+        case '&':
+            buffer_text(b, "&amp;");
+            break;
+        case '<':
+            buffer_text(b, "&lt;");
+            break;
+        case '>':
+            buffer_text(b, "&gt;");
+            break;
+        case '\'':
+            buffer_text(b, "&apos;");
+            break;
+        default:
+            buffer_text(b, "&quot;");
+        }
+    }
+}
+
+void buffer_base64(struct buffer *b, const void *bytes, size_t len)
+{
+    size_t room = (len + 2) / 3 * 4 + 1;
+    reserve(b, room);
+    int written = EVP_EncodeBlock((unsigned char *)b->data + b->end, bytes, (int)len);
+    check(written >= 0 && (size_t)written < room);
+    b->end += (size_t)written;
+}
+
+const char *buffer_cstr(struct buffer *b)
+{
+    reserve(b, 1);
+    b->data[b->end] = '\0';
+    return buffer_head(b);
+}
+
+void buffer_consume(struct buffer *b, size_t len)
+{
+    check(len <= buffer_len(b));
+    b->start += len;
+    if (b->start == b->end)
+        buffer_reset(b);
+}
+
+void buffer_reset(struct buffer *b)
+{
+    b->start = b->end = 0;
+}
+
+void buffer_free(struct buffer *b)
+{
+    free(b->data);
+    *b = (struct buffer){0};
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes that grow at the end and leave at the front. Memory that runs out ends the program. */
+#ifndef LOAD_BUFFER_H
+#define LOAD_BUFFER_H
+
+#include <stddef.h>
+
+struct buffer {
+    char *data;
+    size_t start; /* of what has not left yet */
+    size_t end;
+    size_t capacity;
+};
+
+static inline size_t buffer_len(const struct buffer *b)
+{
+    return b->end - b->start;
+}
+
+static inline const char *buffer_head(const struct buffer *b)
+{
+    return b->data + b->start;
+}
+
+void buffer_append(struct buffer *b, const void *bytes, size_t len);
+void buffer_text(struct buffer *b, const char *text);
+void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The text as XML character data or attribute value. */
+void buffer_escape(struct buffer *b, const char *text, size_t len);
+void buffer_base64(struct buffer *b, const void *bytes, size_t len);
+/* Terminates the content by a NUL that is not part of it, and returns it. */
+const char *buffer_cstr(struct buffer *b);
+/* Drops the first len bytes. */
+void buffer_consume(struct buffer *b, size_t len);
+void buffer_reset(struct buffer *b);
+/* Gives the memory back. */
+void buffer_free(struct buffer *b);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run.h"
+
+static bool all_online(const struct run *run)
+{
+    return run->fleet.online == run->fleet.config.count;
+}
+
+static void want_all(struct run *run)
+{
+    for (uint32_t i = 0; i < run->fleet.config.count; i++)
+        fleet_want(&run->fleet, i, true);
+}
+
+static void enter(struct run *run, uint32_t phase)
+{
+    run->phase = phase;
+    run->phase_us = run->fleet.now_us;
+}
+
+static double seconds_since(const struct run *run, uint64_t then_us)
+{
+    return (double)(run->fleet.now_us - then_us) / 1e6;
+}
+
+/* The i-th of `parts` nearly equal parts of a total. */
+static uint64_t part_of(uint64_t total, uint32_t parts, uint32_t i)
+{
+    return total / parts + (i < total % parts);
+}
+
+/* ---- chat: all log in, then each pair talks, both ways ---- */
+
+enum { CHAT_LOGIN, CHAT_TALK };
+
+static void chat_start(struct run *run)
+{
+    const struct options *o = run->options;
+    for (uint32_t i = 0; i < 2 * o->pairs; i++)
+        run_add_flow(run, i, i ^ 1,
+                     o->messages ? part_of(o->messages, 2 * o->pairs, i) : UINT32_MAX);
+    want_all(run);
+}
+
+static bool chat_step(struct run *run)
+{
+    if (run->phase == CHAT_LOGIN && all_online(run)) {
+        enter(run, CHAT_TALK);
+        run->sending = true;
+    }
+    return run->phase == CHAT_TALK && run_complete(run);
+}
+
+const struct mode mode_chat = {.name = "chat", .start = chat_start, .step = chat_step};
+
+/* ---- offline: store for absent users, then they come and drain, and come again ---- */
+
+/* In the second visit each recipient gets one more message, which must be the first to come: the
+ * mailbox was empty. */
+enum { OFFLINE_LOGIN, OFFLINE_STORE, OFFLINE_DRAIN, OFFLINE_LEAVE, OFFLINE_AGAIN };
+
+static void offline_start(struct run *run)
+{
+    const struct options *o = run->options;
+    for (uint32_t i = 0; i < o->pairs; i++) {
+        run_add_flow(run, 2 * i, 2 * i + 1, part_of(o->messages, o->pairs, i));
+        fleet_want(&run->fleet, 2 * i, true);
+    }
+}
+
+static void want_recipients(struct run *run, bool online)
+{
+    for (uint32_t i = 0; i < run->options->pairs; i++)
+        fleet_want(&run->fleet, 2 * i + 1, online);
+}
+
+static bool stored_all(const struct run *run)
+{
+    const struct audit_counts *c = audit_totals(run->audit);
+    uint64_t wanted = run->options->messages;
+    return c->acknowledged + c->refused == wanted;
+}
+
+static bool offline_step(struct run *run)
+{
+    uint32_t pairs = run->options->pairs;
+    switch (run->phase) {
+    case OFFLINE_LOGIN:
+        if (run->fleet.online == pairs) {
+            run->sending = true;
+            enter(run, OFFLINE_STORE);
+        }
+        break;
+    case OFFLINE_STORE:
+        if (stored_all(run)) {
+            enter(run, OFFLINE_DRAIN);
+            want_recipients(run, true);
+        }
+        break;
+    case OFFLINE_DRAIN:
+        if (run_complete(run)) {
+            run->drain_us = run->fleet.now_us - run->phase_us;
+            enter(run, OFFLINE_LEAVE);
+            want_recipients(run, false);
+        }
+        break;
+    case OFFLINE_LEAVE:
+        if (run->fleet.online == pairs) {
+            for (uint32_t flow = 0; flow < pairs; flow++)
+                run->quota[flow]++;
+            want_recipients(run, true);
+            enter(run, OFFLINE_AGAIN);
+        }
+        break;
+    default:
+        return run_complete(run);
+    }
+    return false;
+}
+
+static void offline_report(const struct run *run, json_t *result)
+{
+    double seconds = (double)run->drain_us / 1e6;
+    json_object_set_new(result, "drain_seconds", json_real(seconds));
+    json_object_set_new(result, "drained_per_second",
+                        json_real(seconds > 0 ? (double)run->options->messages / seconds : 0));
+}
+
+const struct mode mode_offline = {
+    .name = "offline", .start = offline_start, .step = offline_step, .report = offline_report};
+
+/* ---- login: how fast all get in ---- */
+
+static bool login_step(struct run *run)
+{
+    if (!all_online(run))
+        return false;
+    run->phase_us = run->fleet.now_us;
+    return true;
+}
+
+static void report_logins(const struct run *run, json_t *result)
+{
+    double seconds = (double)(run->phase_us - run->start_us) / 1e6;
+    json_object_set_new(result, "login_seconds", json_real(seconds));
+    json_object_set_new(result, "logins_per_second",
+                        json_real(seconds > 0 ? run->fleet.online / seconds : 0));
+}
+
+const struct mode mode_login = {
+    .name = "login", .start = want_all, .step = login_step, .report = report_logins};
+
+/* ---- idle: all stay, and the keepalives ask each for a sign of life ---- */
+
+enum { IDLE_LOGIN, IDLE_STAY };
+
+static bool idle_step(struct run *run)
+{
+    if (run->phase == IDLE_LOGIN && all_online(run))
+        enter(run, IDLE_STAY);
+    return run->phase == IDLE_STAY &&
+           (run->stopped || seconds_since(run, run->phase_us) >= run->options->seconds);
+}
+
+static bool idle_passed(const struct run *run)
+{
+    return all_online(run);
+}
+
+const struct mode mode_idle = {.name = "idle",
+                               .start = want_all,
+                               .step = idle_step,
+                               .report = report_logins,
+                               .passed = idle_passed};
