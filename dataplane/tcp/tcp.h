@@ -46,6 +46,8 @@ struct gw_tcp_config {
     uint32_t time_wait_limit;    /* oldest is forgotten when full */
     uint32_t recv_window_bytes;  /* most bytes kept for one connection, in order and out of order */
     uint32_t send_buffer_bytes;  /* most bytes queued by gw_tcp_send on one connection */
+    uint32_t send_node_limit;    /* slices queued and ranges under way, of all connections; 0: chosen */
+    uint32_t recv_piece_limit;   /* kept pieces of received bytes, of all connections; 0: chosen */
     uint16_t mss_v4, mss_v6;     /* what we can receive: MTU less headers */
     struct gw_sipkey key;        /* table and initial sequence numbers (RFC 6528); random at start */
     struct gw_arena *arena;      /* send queue and kept receive bytes; the caller's, outlives us */
@@ -140,7 +142,8 @@ void gw_tcp_shutdown(struct gw_tcp *t, gw_conn c);
 void gw_tcp_abort(struct gw_tcp *t, gw_conn c);
 /* Deliver kept bytes again, before the current or next advance returns. */
 void gw_tcp_read_resume(struct gw_tcp *t, gw_conn c);
-/* One deadline a connection for its user (0 clears): shares the connection's one timer. */
+/* One deadline a connection for its user (0 clears): shares the connection's one timer. One that is
+ * more than 19 hours ahead comes then. */
 void gw_tcp_set_deadline(struct gw_tcp *t, gw_conn c, uint64_t at_us);
 
 struct gw_tcp_queue {

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection. What every segment touches is in `struct conn`, exactly two cache lines; the rest
+ * is in `struct cold`, a parallel slab with the same index. Neither holds a pointer.
+ */
+#ifndef GW_TCP_CONN_H
+#define GW_TCP_CONN_H
+
+#include "../base/wheel.h"
+#include "tcp.h"
+
+/* RFC 9293 section 3.3.2. LISTEN is no connection here but a port's bit. */
+#define TCP_STATES(X)                                                                              \
+    X(CLOSED, "CLOSED")                                                                            \
+    X(SYN_SENT, "SYN-SENT")                                                                        \
+    X(SYN_RECEIVED, "SYN-RECEIVED")                                                                \
+    X(ESTABLISHED, "ESTABLISHED")                                                                  \
+    X(FIN_WAIT_1, "FIN-WAIT-1")                                                                    \
+    X(FIN_WAIT_2, "FIN-WAIT-2")                                                                    \
+    X(CLOSE_WAIT, "CLOSE-WAIT")                                                                    \
+    X(CLOSING, "CLOSING")                                                                          \
+    X(LAST_ACK, "LAST-ACK")                                                                        \
+    X(TIME_WAIT, "TIME-WAIT")
+
+enum tcp_state {
+#define X(name, text) STATE_##name,
+    TCP_STATES(X)
+#undef X
+        STATE_COUNT
+};
+
+/* What the retransmission deadline is for: one deadline, tagged. */
+#define TCP_REXMITS(X)                                                                             \
+    X(OFF, "off")                                                                                  \
+    X(RTO, "retransmit")                                                                           \
+    X(PERSIST, "persist")
+
+enum tcp_rexmit {
+#define X(name, text) REXMIT_##name,
+    TCP_REXMITS(X)
+#undef X
+        REXMIT_COUNT
+};
+
+/* The other deadlines of a connection; all share its one wheel node. */
+#define TCP_TIMERS(X)                                                                              \
+    X(ACK, "delayed-ack")                                                                          \
+    X(KEEP, "keepalive") /* in FIN-WAIT-2: how long the peer may stay silent */                    \
+    X(USER, "user")
+
+enum tcp_timer {
+#define X(name, text) TIMER_##name,
+    TCP_TIMERS(X)
+#undef X
+        TIMER_COUNT
+};
+
+enum conn_flag {
+    CONN_DIRTY = 1 << 0,         /* on the list that flush works through */
+    CONN_ARMED = 1 << 1,         /* its wheel node is armed, for armed_at */
+    CONN_KNOWN = 1 << 2,         /* the user knows it: `closed` is owed */
+    CONN_ACTIVE = 1 << 3,        /* opened by connect */
+    CONN_TIMESTAMPS = 1 << 4,    /* RFC 7323 negotiated */
+    CONN_SACK = 1 << 5,          /* RFC 2018 negotiated */
+    CONN_FIN_WANTED = 1 << 6,    /* the user has shut down */
+    CONN_FIN_SENT = 1 << 7,
+    CONN_FIN_ACKED = 1 << 8,
+    CONN_ACK_OWED = 1 << 9,      /* may be delayed */
+    CONN_PAUSED = 1 << 10,       /* the user left bytes unread */
+    CONN_RESUME = 1 << 11,       /* and asks for them again */
+    CONN_KEPT = 1 << 12,         /* pieces are kept */
+    CONN_PEER_FIN = 1 << 13,     /* the peer's FIN came, in order */
+    CONN_FIN_KEPT = 1 << 14,     /* or is known, with text before it missing: cold fin_seq */
+    CONN_EOF_TOLD = 1 << 15,     /* peer_closed was called */
+    CONN_LOST = 1 << 16,         /* some range in flight is marked lost */
+    CONN_RECOVERY = 1 << 17,     /* fast recovery, until cold recover is acknowledged */
+    CONN_LOSS = 1 << 18,         /* after a retransmission timeout, likewise */
+    CONN_SEND_LOST = 1 << 19,    /* one lost segment leaves whatever the congestion window says */
+    CONN_CWND_LIMITED = 1 << 20, /* the congestion window held data back */
+    CONN_PROBE = 1 << 21,        /* send a probe that the peer has to answer */
+    CONN_FORCE = 1 << 22,        /* the sender's silly-window wait is over */
+    CONN_SCALE = 1 << 23,        /* window scaling negotiated (a scale may be 0) */
+};
+
+struct conn {
+    struct gw_tcp_tuple tuple;
+    uint32_t rcv_nxt;
+    uint32_t rcv_acked; /* the last acknowledgement that left */
+    uint32_t rcv_edge;  /* end of the window that was offered: never moves back */
+    uint32_t snd_una;
+    uint32_t snd_nxt;
+    uint32_t snd_wnd; /* bytes after snd_una that the peer takes */
+    uint32_t flags;
+
+    uint64_t acked; /* stream position of snd_una */
+    uint32_t ts_recent;
+    uint32_t heard;       /* coarse time of the peer's last segment */
+    uint32_t queue_tail;  /* ring of slices to send: the last, which points to the first */
+    uint32_t queue_bytes; /* from snd_una on */
+    uint32_t flight_tail; /* ring of ranges in flight, likewise */
+    uint32_t pipe;        /* of them neither lost nor SACKed, in sequence space */
+    uint32_t cwnd;
+    uint32_t dirty_next;
+    uint32_t srtt_us; /* 0: never measured */
+    uint32_t rttvar_us;
+    uint32_t rexmit_at;
+    uint32_t armed_at;
+    uint16_t mss; /* text bytes a segment, options already taken off */
+    uint8_t snd_scale : 4, rcv_scale : 4;
+    uint8_t backoff : 4, unanswered : 4; /* timeouts in a row, probes without an answer */
+    uint8_t rexmit : 4, timers : 4;      /* enum tcp_rexmit, set of enum tcp_timer */
+    uint8_t state;                       /* changed by tcp_state_set alone */
+    uint8_t dup_acks;
+    uint8_t acks_owed; /* to be sent at once */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct conn) == 128, "the hot state is two cache lines");
+
+struct cold {
+    struct gw_wheel_node node;
+    uint32_t at[TIMER_COUNT]; /* ticks */
+    uint32_t ssthresh;
+    uint32_t recover;    /* snd_nxt when recovery began */
+    uint32_t dup_bytes;  /* what duplicate ACKs say has left the network (without SACK) */
+    uint32_t lost_bytes; /* marked lost, not yet sent again */
+    uint32_t cursor;     /* a slice of the queue where sending goes on, 0: none */
+    uint32_t cursor_seq; /* of its first byte */
+    uint32_t kept_tail;  /* ring of pieces received and kept, by sequence number */
+    uint32_t kept_bytes; /* in them */
+    uint32_t unread;     /* of these, in order: the user has not consumed them yet */
+    uint32_t fin_seq;    /* with CONN_FIN_KEPT */
+    uint32_t challenge_at;
+    uint16_t kept_count;
+    uint8_t close_reason;
+    uint8_t window_log2; /* the largest window the peer offered was at least 2^this */
+    uint32_t cc[4];      /* of the congestion control */
+};
+_Static_assert(sizeof(struct cold) <= 108, "see the budget in docs/TCP.md");
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A segment for a connection, a TIME-WAIT entry, a listening port or nobody (RFC 9293, 3.10.7). */
+#include "stack.h"
+
+void tcp_challenge_ack(struct gw_tcp *t, struct conn *c)
+{
+    struct cold *k = cold_of(t, c);
+    if (t->now_tick - k->challenge_at < TCP_CHALLENGE_US >> GW_TICK_SHIFT) {
+        COUNT(t, challenge_acks_held);
+        return;
+    }
+    k->challenge_at = t->now_tick;
+    COUNT(t, challenge_acks);
+    tcp_ack_now(t, c);
+}
+
+/* RFC 6928, or one segment when the SYN had to be repeated (RFC 5681 section 3.1). */
+static uint32_t initial_window(const struct conn *c)
+{
+    if (c->flags & CONN_LOSS)
+        return c->mss;
+    uint32_t two = 2u * c->mss, ten = 10u * c->mss;
+    uint32_t floor = two > 14600 ? two : 14600;
+    return ten < floor ? ten : floor;
+}
+
+void tcp_established(struct gw_tcp *t, struct conn *c)
+{
+    tcp_state_set(t, c, STATE_ESTABLISHED);
+    COUNT(t, established);
+    c->cwnd = initial_window(c);
+    cold_of(t, c)->ssthresh = UINT32_MAX;
+    if ((c->flags & CONN_LOSS) && c->srtt_us == 0)
+        c->rttvar_us = TCP_RTO_AFTER_SYN_US / 4;
+    c->flags &= ~(uint32_t)(CONN_LOSS | CONN_SEND_LOST);
+    c->backoff = 0;
+    t->cc->begin(t, c);
+    bool passive = (c->flags & CONN_ACTIVE) == 0;
+    c->flags |= CONN_KNOWN;
+    bool wanted = t->up.established(t->up_ctx, conn_index(t, c), &c->tuple);
+    if (passive && !wanted) {
+        COUNT(t, refused_by_user);
+        c->flags &= ~(uint32_t)CONN_KNOWN;
+        if (!conn_is_dead(c))
+            tcp_conn_abort(t, c, GW_TCP_CLOSED_ABORTED);
+        return;
+    }
+    /* shutdown was called while a simultaneous open was under way */
+    if (c->state == STATE_ESTABLISHED && (c->flags & CONN_FIN_WANTED))
+        tcp_state_set(t, c, STATE_FIN_WAIT_1);
+}
+
+void tcp_listen_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_t iss)
+{
+    if (t->half_open_count >= t->cfg.half_open_limit) {
+        COUNT(t, drop_half_open_full);
+        return;
+    }
+    struct conn *c = tcp_conn_begin(t, &s->tuple, STATE_SYN_RECEIVED, iss);
+    if (c == NULL) {
+        COUNT(t, drop_conn_full);
+        return;
+    }
+    COUNT(t, opened_passive);
+    tcp_conn_negotiate(t, c, s);
+}
+
+/* SYN-SENT (RFC 9293 section 3.10.7.3). */
+static void syn_sent_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    bool acks = (s->flags & TCP_ACK) != 0;
+    if (acks && (s->ack != c->snd_nxt || c->snd_nxt == c->snd_una)) {
+        COUNT(t, drop_ack);
+        tcp_reply_reset(t, s);
+        return;
+    }
+    if (s->flags & TCP_RST) {
+        if (!acks) {
+            COUNT(t, drop_rst_sequence);
+            return;
+        }
+        COUNT(t, rst_in);
+        tcp_conn_end(t, c, GW_TCP_CLOSED_REFUSED);
+        return;
+    }
+    if ((s->flags & TCP_SYN) == 0) {
+        COUNT(t, drop_no_ack);
+        return;
+    }
+    tcp_conn_negotiate(t, c, s);
+    if (!acks) {
+        /* Both sides have sent a SYN: ours goes out again, with the acknowledgement. */
+        tcp_state_set(t, c, STATE_SYN_RECEIVED);
+        tcp_flight_lose_all(t, c);
+        c->flags |= CONN_SEND_LOST;
+        tcp_dirty(t, c);
+        return;
+    }
+    uint32_t rtt_us = tcp_flight_acked(t, c, s->ack);
+    if (rtt_us != 0)
+        tcp_rtt_sample(c, rtt_us);
+    c->snd_una = s->ack;
+    tcp_rexmit_clear(c);
+    tcp_ack_now(t, c);
+    tcp_established(t, c);
+}
+
+/* RFC 7323 section 5.3, R1. */
+static bool is_old(const struct conn *c, const struct tcp_segment *s)
+{
+    return (int32_t)(s->opt.ts_val - c->ts_recent) < 0;
+}
+
+static bool timestamp_ok(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    if ((c->flags & CONN_TIMESTAMPS) == 0 || (s->flags & TCP_RST))
+        return true;
+    if (!s->opt.has_timestamp) {
+        COUNT(t, drop_no_timestamp);
+        return false;
+    }
+    /* After 24 days without a segment the last timestamp says nothing (section 5.5). */
+    if (is_old(c, s) && t->now_coarse - c->heard < 24u * 86400u) {
+        COUNT(t, drop_paws);
+        tcp_ack_now(t, c);
+        return false;
+    }
+    return true;
+}
+
+/* RFC 9293 section 3.10.7.4, first: something of it lies in the window. */
+static bool in_window(const struct conn *c, const struct tcp_segment *s)
+{
+    uint32_t end = s->seq + tcp_segment_span(s);
+    if (end != s->seq)
+        return seq_lt(s->seq, c->rcv_edge) && seq_lt(c->rcv_nxt, end);
+    if (c->rcv_edge == c->rcv_nxt)
+        return s->seq == c->rcv_nxt;
+    return s->seq - c->rcv_nxt < c->rcv_edge - c->rcv_nxt;
+}
+
+/*
+ * What does not fit the window is answered by an ACK, unless it is RST. An ACK that carries nothing
+ * is answered at a limited rate only: two confused ends must not answer each other for ever.
+ */
+static void out_of_window(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    COUNT(t, drop_sequence);
+    if (s->flags & TCP_RST)
+        return;
+    if ((s->flags & TCP_SYN) && c->state == STATE_SYN_RECEIVED && s->seq + 1 == c->rcv_nxt) {
+        /* The peer repeats its SYN: our answer was lost. */
+        tcp_flight_lose_all(t, c);
+        c->flags |= CONN_SEND_LOST;
+        tcp_dirty(t, c);
+    } else if (tcp_segment_span(s) > 0 && (s->flags & TCP_SYN) == 0) {
+        tcp_ack_now(t, c);
+    } else {
+        tcp_challenge_ack(t, c);
+    }
+}
+
+/* RFC 5961 section 3.2. */
+static void reset_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    if (s->seq != c->rcv_nxt) {
+        COUNT(t, drop_rst_sequence);
+        tcp_challenge_ack(t, c);
+        return;
+    }
+    COUNT(t, rst_in);
+    bool refused = c->state == STATE_SYN_RECEIVED && (c->flags & CONN_ACTIVE);
+    tcp_conn_end(t, c, refused ? GW_TCP_CLOSED_REFUSED : GW_TCP_CLOSED_RESET);
+}
+
+/* Text does not fit a closed window, but its acknowledgement counts (RFC 9293, MUST-66). */
+static bool only_ack_counts(const struct conn *c, const struct tcp_segment *s)
+{
+    return c->rcv_edge == c->rcv_nxt && s->seq == c->rcv_nxt && (s->flags & TCP_ACK) &&
+           (s->flags & (TCP_RST | TCP_SYN)) == 0;
+}
+
+static void after_ack(struct gw_tcp *t, struct conn *c)
+{
+    if ((c->flags & CONN_FIN_ACKED) == 0)
+        return;
+    if (c->state == STATE_FIN_WAIT_1) {
+        tcp_state_set(t, c, STATE_FIN_WAIT_2);
+        tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(t->now_us + TCP_FIN_WAIT_2_US));
+    } else if (c->state == STATE_CLOSING) {
+        tcp_state_set(t, c, STATE_TIME_WAIT);
+    }
+    tcp_conn_end_if_done(t, c);
+}
+
+static void note_timestamp(struct conn *c, const struct tcp_segment *s)
+{
+    /* RFC 7323 section 4.3: of what the last acknowledgement asked for, the newest. */
+    if ((c->flags & CONN_TIMESTAMPS) && s->opt.has_timestamp && seq_leq(s->seq, c->rcv_acked) &&
+        !is_old(c, s))
+        c->ts_recent = s->opt.ts_val;
+}
+
+static void synchronized_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    if (!timestamp_ok(t, c, s))
+        return;
+    bool inside = in_window(c, s);
+    if (!inside && !only_ack_counts(c, s)) {
+        out_of_window(t, c, s);
+        return;
+    }
+    if (s->flags & TCP_RST) {
+        reset_input(t, c, s);
+        return;
+    }
+    if (s->flags & TCP_SYN) {
+        COUNT(t, drop_syn);
+        tcp_challenge_ack(t, c);
+        return;
+    }
+    if ((s->flags & TCP_ACK) == 0) {
+        COUNT(t, drop_no_ack);
+        return;
+    }
+    note_timestamp(c, s);
+    c->heard = t->now_coarse;
+    if (!tcp_ack_input(t, c, s))
+        return;
+    after_ack(t, c);
+    if (conn_is_dead(c))
+        return;
+    if (!inside) {
+        COUNT(t, drop_text_window);
+        tcp_ack_now(t, c);
+        return;
+    }
+    tcp_text_input(t, c, s);
+}
+
+void tcp_conn_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    if (c->state == STATE_SYN_SENT)
+        syn_sent_input(t, c, s);
+    else
+        synchronized_input(t, c, s);
+}
+
+static bool parse(struct gw_tcp *t, struct tcp_segment *s, const struct gw_ip *src,
+                  const struct gw_ip *dst, const uint8_t *segment, size_t len)
+{
+    switch (tcp_segment_parse(s, src, dst, segment, len)) {
+    case TCP_PARSE_OK:
+        return true;
+    case TCP_PARSE_SHORT:
+        COUNT(t, drop_header_short);
+        break;
+    case TCP_PARSE_OFFSET:
+        COUNT(t, drop_header_offset);
+        break;
+    case TCP_PARSE_OPTIONS:
+        COUNT(t, drop_options);
+        break;
+    case TCP_PARSE_FLAGS:
+        COUNT(t, drop_flags);
+        break;
+    }
+    return false;
+}
+
+static bool opens_listener(const struct gw_tcp *t, const struct tcp_segment *s)
+{
+    uint16_t port = s->tuple.local_port;
+    return (s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN &&
+           (t->listening[port / 8] >> (port % 8) & 1);
+}
+
+void gw_tcp_input(struct gw_tcp *t, uint64_t now_us, const struct gw_ip *src,
+                  const struct gw_ip *dst, const uint8_t *segment, size_t len)
+{
+    tcp_set_now(t, now_us);
+    COUNT(t, segments_in);
+    struct tcp_segment s;
+    if (!parse(t, &s, src, dst, segment, len))
+        return;
+    uint32_t ref = tcp_table_find(t, &s.tuple);
+    if (ref & TCP_REF_TIME_WAIT) {
+        tcp_time_wait_input(t, ref & ~TCP_REF_TIME_WAIT, &s);
+    } else if (ref != 0) {
+        tcp_conn_input(t, conn_at(t, ref), &s);
+    } else if (opens_listener(t, &s)) {
+        tcp_listen_input(t, &s, tcp_initial_sequence(t, &s.tuple));
+    } else {
+        COUNT(t, drop_no_connection);
+        tcp_reply_reset(t, &s);
+    }
+}

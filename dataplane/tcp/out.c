@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one connection may send now: repetitions, new text, FIN, acknowledgements, probes. */
+#include "stack.h"
+
+bool tcp_emit(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, const struct tcp_header *h,
+              const struct gw_bytes *pieces, uint32_t piece_count, uint32_t len)
+{
+    uint8_t header[TCP_HEADER_BYTES_MAX];
+    struct gw_tcp_segment s = {
+        .tuple = tuple,
+        .header = header,
+        .header_len = tcp_header_write(header, h),
+        .payload = pieces,
+        .payload_count = piece_count,
+        .payload_len = len,
+    };
+    if (!t->emit(t->emit_ctx, &s)) {
+        COUNT(t, emit_refused);
+        return false;
+    }
+    COUNT(t, segments_out);
+    GW_COUNT_ADD(t->counters.text_bytes_out, len);
+    return true;
+}
+
+/* The window to offer, as the header says it, and where that lets its edge be. The edge moves only
+ * in steps worth a segment (RFC 9293 section 3.8.6.2.2), and never back. */
+static uint16_t offer_window(const struct gw_tcp *t, const struct conn *c, bool syn, uint32_t *edge)
+{
+    uint32_t step = tcp_our_mss(t, &c->tuple), half = t->cfg.recv_window_bytes / 2;
+    if (step > half)
+        step = half;
+    uint32_t open = c->rcv_nxt + tcp_kept_space(t, c);
+    uint32_t window = c->rcv_edge - c->rcv_nxt;
+    if ((int32_t)(open - c->rcv_edge) >= (int32_t)step)
+        window = open - c->rcv_nxt;
+    unsigned scale = syn ? 0 : c->rcv_scale;
+    /* Rounded up: rounding down would move the edge back. */
+    uint32_t field = (window + (1u << scale) - 1) >> scale;
+    if (field > UINT16_MAX)
+        field = UINT16_MAX;
+    *edge = seq_max(c->rcv_edge, c->rcv_nxt + (field << scale));
+    return (uint16_t)field;
+}
+
+static void syn_options(const struct gw_tcp *t, const struct conn *c, struct tcp_options *o)
+{
+    bool answer = c->state == STATE_SYN_RECEIVED;
+    o->has_mss = true;
+    o->mss = tcp_our_mss(t, &c->tuple);
+    o->sack_permitted = !answer || (c->flags & CONN_SACK);
+    o->has_scale = !answer || (c->flags & CONN_SCALE);
+    o->scale = t->rcv_scale;
+    o->has_timestamp = !answer || (c->flags & CONN_TIMESTAMPS);
+}
+
+/* After a segment with an ACK has left. */
+static void acknowledged(struct conn *c, uint32_t edge)
+{
+    c->rcv_acked = c->rcv_nxt;
+    c->rcv_edge = edge;
+    c->flags &= ~(uint32_t)CONN_ACK_OWED;
+    tcp_timer_clear(c, TIMER_ACK);
+}
+
+/* Send [seq, seq + len) of the text with these flags. *len may come back smaller. */
+static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t flags,
+                         uint32_t *len)
+{
+    struct gw_bytes pieces[GW_TCP_PAYLOAD_PIECES_MAX];
+    uint32_t count, edge = c->rcv_edge;
+    uint32_t asked = *len;
+    *len = tcp_sendq_gather(t, c, seq, asked, pieces, &count);
+    if (*len < asked)
+        flags &= (uint8_t)~TCP_FIN;
+    if (*len > 0 && seq + *len == c->snd_una + c->queue_bytes)
+        flags |= TCP_PSH;
+    struct tcp_header h = {
+        .local_port = c->tuple.local_port,
+        .remote_port = c->tuple.remote_port,
+        .seq = seq,
+        .flags = flags,
+        .opt = {.has_timestamp = (c->flags & CONN_TIMESTAMPS) != 0},
+    };
+    if (flags & TCP_SYN)
+        syn_options(t, c, &h.opt);
+    if (h.opt.has_timestamp) {
+        h.opt.ts_val = t->now_ts;
+        h.opt.ts_ecr = c->ts_recent;
+    }
+    if (flags & TCP_ACK) {
+        h.ack = c->rcv_nxt;
+        h.window = offer_window(t, c, flags & TCP_SYN, &edge);
+    } else {
+        h.window = (uint16_t)(t->cfg.recv_window_bytes < UINT16_MAX ? t->cfg.recv_window_bytes
+                                                                    : UINT16_MAX);
+    }
+    if (!tcp_emit(t, &c->tuple, &h, pieces, count, *len))
+        return false;
+    if (flags & TCP_ACK)
+        acknowledged(c, edge);
+    return true;
+}
+
+static void after_sending(struct gw_tcp *t, struct conn *c)
+{
+    c->flags &= ~(uint32_t)(CONN_SEND_LOST | CONN_FORCE);
+    /* What carries text is no duplicate ACK to a peer that has to count those. */
+    if ((c->flags & (CONN_SACK | CONN_KEPT)) != CONN_KEPT)
+        c->acks_owed = 0;
+    if (c->rexmit != REXMIT_RTO)
+        tcp_rexmit_set(t, c, REXMIT_RTO, tcp_rto_us(c));
+}
+
+enum sent { SENT_NOTHING, SENT_ONE, SENT_REFUSED };
+
+static uint8_t syn_flags(const struct conn *c)
+{
+    return c->state == STATE_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
+}
+
+static bool is_opening(const struct conn *c)
+{
+    return c->state == STATE_SYN_SENT || c->state == STATE_SYN_RECEIVED;
+}
+
+static enum sent send_syn(struct gw_tcp *t, struct conn *c)
+{
+    if (c->snd_nxt != c->snd_una || !tcp_flight_has_room(t, c))
+        return SENT_NOTHING;
+    uint32_t len = 0;
+    if (!send_segment(t, c, c->snd_nxt, syn_flags(c), &len))
+        return SENT_REFUSED;
+    tcp_flight_sent(t, c, 1);
+    after_sending(t, c);
+    return SENT_ONE;
+}
+
+static enum sent send_lost(struct gw_tcp *t, struct conn *c)
+{
+    uint32_t seq, span = tcp_flight_first_lost(t, c, &seq);
+    if (span == 0)
+        return SENT_NOTHING;
+    uint32_t limit = span < c->mss ? span : c->mss;
+    if ((c->flags & CONN_SEND_LOST) == 0 && !is_opening(c) &&
+        tcp_recovery_pipe(t, c) + limit > c->cwnd)
+        return SENT_NOTHING;
+    uint8_t flags = TCP_ACK;
+    uint32_t len = limit;
+    if (is_opening(c)) {
+        flags = syn_flags(c);
+        len = 0;
+    } else if ((c->flags & CONN_FIN_SENT) && seq + limit == c->snd_nxt) {
+        flags |= TCP_FIN;
+        len--;
+    }
+    uint32_t asked = len;
+    if (!send_segment(t, c, seq, flags, &len))
+        return SENT_REFUSED;
+    COUNT(t, retransmits);
+    tcp_flight_resent(t, c, len == asked ? limit : len);
+    after_sending(t, c);
+    return SENT_ONE;
+}
+
+/* How much new text may leave in one segment now; *held when the congestion window is the limit. */
+static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
+{
+    uint32_t text_end = c->snd_una + c->queue_bytes;
+    uint32_t unsent = text_end - c->snd_nxt;
+    uint32_t under_way = c->snd_nxt - c->snd_una;
+    uint32_t window = c->snd_wnd > under_way ? c->snd_wnd - under_way : 0;
+    uint32_t pipe = tcp_recovery_pipe(t, c);
+    uint32_t room = c->cwnd > pipe ? c->cwnd - pipe : 0;
+    uint32_t want = unsent < c->mss ? unsent : c->mss;
+    *held = false;
+    if (want > room) {
+        *held = true;
+        return 0;
+    }
+    if (want <= window)
+        return want;
+    /* RFC 9293 section 3.8.6.2.1: no silly small segments, unless the peer's window is never larger,
+     * or nothing moves otherwise. */
+    if (window > 0 && ((c->flags & CONN_FORCE) || window >= 1u << cold_of(t, c)->window_log2 >> 1))
+        return window;
+    return 0;
+}
+
+static enum sent send_new(struct gw_tcp *t, struct conn *c)
+{
+    uint32_t text_end = c->snd_una + c->queue_bytes;
+    if (is_opening(c) || (c->flags & CONN_FIN_SENT))
+        return SENT_NOTHING;
+    bool fin = (c->flags & CONN_FIN_WANTED) != 0, held = false;
+    uint32_t len = 0;
+    if (c->snd_nxt != text_end) {
+        len = new_text(t, c, &held);
+        if (held)
+            c->flags |= CONN_CWND_LIMITED;
+        if (len == 0)
+            return SENT_NOTHING;
+    } else if (!fin) {
+        return SENT_NOTHING;
+    }
+    if (!tcp_flight_has_room(t, c))
+        return SENT_NOTHING;
+    fin = fin && c->snd_nxt + len == text_end;
+    uint32_t asked = len;
+    if (!send_segment(t, c, c->snd_nxt, (uint8_t)(TCP_ACK | (fin ? TCP_FIN : 0)), &len))
+        return SENT_REFUSED;
+    fin = fin && len == asked;
+    if (fin)
+        c->flags |= CONN_FIN_SENT;
+    tcp_flight_sent(t, c, len + fin);
+    after_sending(t, c);
+    return SENT_ONE;
+}
+
+static enum sent send_one(struct gw_tcp *t, struct conn *c)
+{
+    enum sent s = is_opening(c) ? send_syn(t, c) : SENT_NOTHING;
+    if (s == SENT_NOTHING)
+        s = send_lost(t, c);
+    /* What is lost goes before what is new. */
+    if (s == SENT_NOTHING && (c->flags & CONN_LOST) == 0)
+        s = send_new(t, c);
+    return s;
+}
+
+/* Acknowledgements without text. Each out-of-order segment is owed one of its own where the peer
+ * has nothing but their number to go by (RFC 5681 section 4.2); SACK says all in one. */
+static bool send_acks(struct gw_tcp *t, struct conn *c, unsigned *sent)
+{
+    if (c->flags & CONN_SACK && c->acks_owed > 1)
+        c->acks_owed = 1;
+    for (; c->acks_owed > 0; c->acks_owed--, (*sent)++) {
+        uint32_t len = 0;
+        if (!send_segment(t, c, c->snd_nxt, TCP_ACK, &len))
+            return false;
+    }
+    return true;
+}
+
+/* A probe repeats the number before the first unacknowledged one: never acceptable, so the peer has
+ * to answer with its window (RFC 9293 section 3.10.7.4, first). */
+static bool send_probe(struct gw_tcp *t, struct conn *c, unsigned *sent)
+{
+    uint32_t len = 0;
+    if (!send_segment(t, c, c->snd_una - 1, TCP_ACK, &len))
+        return false;
+    c->flags &= ~(uint32_t)CONN_PROBE;
+    COUNT(t, probes_sent);
+    (*sent)++;
+    return true;
+}
+
+/* The timers that belong to what has not been sent. */
+static void wait_for_more(struct gw_tcp *t, struct conn *c)
+{
+    if ((c->flags & CONN_ACK_OWED) && (c->timers & 1u << TIMER_ACK) == 0) {
+        COUNT(t, acks_delayed);
+        tcp_timer_set(t, c, TIMER_ACK, gw_tick_at(t->now_us + TCP_DELAYED_ACK_US));
+    }
+    bool unsent = c->snd_nxt != c->snd_una + c->queue_bytes && (c->flags & CONN_FIN_SENT) == 0;
+    if (unsent && c->flight_tail == 0 && c->rexmit == REXMIT_OFF && !is_opening(c))
+        tcp_rexmit_set(t, c, REXMIT_PERSIST, tcp_rto_us(c));
+    if (c->pipe + c->mss > c->cwnd)
+        c->flags |= CONN_CWND_LIMITED;
+}
+
+enum tcp_flushed tcp_conn_flush(struct gw_tcp *t, struct conn *c, unsigned *sent)
+{
+    c->flags &= ~(uint32_t)CONN_CWND_LIMITED;
+    for (unsigned n = 0;; n++, (*sent)++) {
+        if (n == TCP_BURST_SEGMENTS)
+            return TCP_FLUSHED_MORE;
+        enum sent s = send_one(t, c);
+        if (s == SENT_REFUSED)
+            return TCP_FLUSHED_REFUSED;
+        if (s == SENT_NOTHING)
+            break;
+    }
+    if (!is_opening(c) && !send_acks(t, c, sent))
+        return TCP_FLUSHED_REFUSED;
+    if ((c->flags & CONN_PROBE) && !send_probe(t, c, sent))
+        return TCP_FLUSHED_REFUSED;
+    wait_for_more(t, c);
+    return TCP_FLUSHED_DONE;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bytes from snd_una on: a ring of slices of arena blocks. The first slice always begins at
+ * snd_una; what is acknowledged goes back to the arena block by block.
+ */
+#include <errno.h>
+
+#include "stack.h"
+
+/* A block made for a short copy has room for more of them. */
+#define COPY_BLOCK_BYTES 256u
+/* Walks longer than this leave a cursor, so that a long queue is not walked for every segment. */
+#define CURSOR_AFTER 4u
+
+static struct tcp_slice *slice_at(const struct gw_tcp *t, uint32_t i)
+{
+    return &node_at(t, i)->slice;
+}
+
+static void cursor_drop(struct gw_tcp *t, struct conn *c, uint32_t i)
+{
+    struct cold *k = cold_of(t, c);
+    if (k->cursor == i)
+        k->cursor = 0;
+}
+
+static void pop_first(struct gw_tcp *t, struct conn *c)
+{
+    struct tcp_slice *last = slice_at(t, c->queue_tail);
+    uint32_t i = last->next;
+    struct tcp_slice *first = slice_at(t, i);
+    cursor_drop(t, c, i);
+    gw_arena_put(t->cfg.arena, first->block);
+    last->next = first->next;
+    if (i == c->queue_tail)
+        c->queue_tail = 0;
+    gw_slab_free(&t->nodes, i);
+}
+
+int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
+{
+    uint32_t i = gw_slab_alloc(&t->nodes);
+    if (i == 0)
+        return -ENOBUFS;
+    struct tcp_slice *n = slice_at(t, i);
+    *n = (struct tcp_slice){.next = i, .block = s.block, .off = s.off, .len = s.len};
+    if (c->queue_tail != 0) {
+        struct tcp_slice *last = slice_at(t, c->queue_tail);
+        n->next = last->next;
+        last->next = i;
+    }
+    c->queue_tail = i;
+    c->queue_bytes += s.len;
+    return 0;
+}
+
+/* Bytes that still fit behind the last slice, in its own block. */
+static uint32_t tail_room(const struct gw_tcp *t, const struct conn *c)
+{
+    if (c->queue_tail == 0)
+        return 0;
+    const struct tcp_slice *last = slice_at(t, c->queue_tail);
+    return (uint32_t)gw_arena_block_bytes(t->cfg.arena, last->block) - last->off - last->len;
+}
+
+static void tail_fill(struct gw_tcp *t, struct conn *c, const uint8_t *p, uint32_t len)
+{
+    struct tcp_slice *last = slice_at(t, c->queue_tail);
+    uint8_t *block = gw_arena_ptr(t->cfg.arena, last->block);
+    memcpy(block + last->off + last->len, p, len);
+    last->len += len;
+    c->queue_bytes += len;
+}
+
+int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t len)
+{
+    uint32_t fill = tail_room(t, c);
+    if (fill > len)
+        fill = (uint32_t)len;
+    size_t rest = len - fill;
+    if (rest > GW_ARENA_BLOCK_BYTES_MAX)
+        return -ENOBUFS;
+    gw_block b = 0;
+    if (rest > 0) {
+        b = gw_arena_get(t->cfg.arena, rest < COPY_BLOCK_BYTES ? COPY_BLOCK_BYTES : rest);
+        if (b == 0)
+            return -ENOBUFS;
+        memcpy(gw_arena_ptr(t->cfg.arena, b), p + fill, rest);
+        if (t->nodes.used_count == t->nodes.limit) {
+            gw_arena_put(t->cfg.arena, b);
+            return -ENOBUFS;
+        }
+    }
+    if (fill > 0)
+        tail_fill(t, c, p, fill);
+    if (rest == 0)
+        return 0;
+    return tcp_sendq_append(t, c, (struct gw_slice){.block = b, .off = 0, .len = (uint32_t)rest});
+}
+
+void tcp_sendq_release(struct gw_tcp *t, struct conn *c, uint32_t bytes)
+{
+    check(bytes <= c->queue_bytes);
+    c->queue_bytes -= bytes;
+    while (bytes > 0) {
+        uint32_t i = slice_at(t, c->queue_tail)->next;
+        struct tcp_slice *first = slice_at(t, i);
+        if (bytes < first->len) {
+            cursor_drop(t, c, i);
+            first->off += bytes;
+            first->len -= bytes;
+            return;
+        }
+        bytes -= first->len;
+        pop_first(t, c);
+    }
+}
+
+/* The slice that holds sequence number seq; *start is its first byte's. */
+static uint32_t find(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32_t *start)
+{
+    uint32_t i = slice_at(t, c->queue_tail)->next;
+    *start = c->snd_una;
+    if (seq == c->snd_una)
+        return i;
+    struct cold *k = cold_of(t, c);
+    if (k->cursor != 0 && seq_leq(k->cursor_seq, seq)) {
+        i = k->cursor;
+        *start = k->cursor_seq;
+    }
+    unsigned steps = 0;
+    for (; seq - *start >= slice_at(t, i)->len; steps++) {
+        check(i != c->queue_tail);
+        *start += slice_at(t, i)->len;
+        i = slice_at(t, i)->next;
+    }
+    if (steps > CURSOR_AFTER || k->cursor != 0) {
+        k->cursor = i;
+        k->cursor_seq = *start;
+    }
+    return i;
+}
+
+uint32_t tcp_sendq_gather(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32_t len,
+                          struct gw_bytes pieces[GW_TCP_PAYLOAD_PIECES_MAX], uint32_t *count)
+{
+    *count = 0;
+    if (len == 0)
+        return 0;
+    check(seq - c->snd_una + len <= c->queue_bytes);
+    uint32_t start;
+    uint32_t i = find(t, c, seq, &start);
+    uint32_t skip = seq - start, got = 0;
+    while (got < len && *count < GW_TCP_PAYLOAD_PIECES_MAX) {
+        const struct tcp_slice *s = slice_at(t, i);
+        uint32_t n = s->len - skip < len - got ? s->len - skip : len - got;
+        const uint8_t *block = gw_arena_ptr(t->cfg.arena, s->block);
+        pieces[(*count)++] = gw_bytes(block + s->off + skip, n);
+        got += n;
+        skip = 0;
+        i = s->next;
+    }
+    return got;
+}
+
+void tcp_sendq_clear(struct gw_tcp *t, struct conn *c)
+{
+    while (c->queue_tail != 0)
+        pop_first(t, c);
+    c->queue_bytes = 0;
+}

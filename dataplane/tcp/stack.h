@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stack of one core, and what its files offer each other. */
+#ifndef GW_TCP_STACK_H
+#define GW_TCP_STACK_H
+
+#include "../base/check.h"
+#include "../base/slab.h"
+#include "cc.h"
+#include "conn.h"
+#include "counters.h"
+#include "segment.h"
+#include "seq.h"
+
+/* ---- limits and constants ---- */
+
+#define TCP_RTO_MIN_US        UINT32_C(200000) /* RFC 6298 says 1 s; 200 ms is what the field does */
+#define TCP_RTO_MAX_US        UINT32_C(60000000)
+#define TCP_RTO_FIRST_US      UINT32_C(1000000)
+#define TCP_RTO_AFTER_SYN_US  UINT32_C(3000000) /* RFC 6298 (5.7) */
+#define TCP_DELAYED_ACK_US    UINT32_C(40000)
+#define TCP_TIME_WAIT_US      UINT64_C(60000000)
+#define TCP_CHALLENGE_US      UINT32_C(100000) /* least time between two of one connection */
+#define TCP_EMIT_RETRY_US     UINT64_C(1000)
+#define TCP_FIN_WAIT_2_US     UINT64_C(120000000) /* silence of a peer that owes a FIN */
+/* Timeouts in a row that end a connection: R2 of RFC 9293 section 3.8.3. With a doubling from
+ * 200 ms at least 100 s pass; SYNs are repeated for three minutes, answers to a SYN for one. */
+#define TCP_TIMEOUTS_MAX      10u
+#define TCP_SYN_TIMEOUTS_MAX  7u
+#define TCP_SYNACK_TIMEOUTS_MAX 5u
+#define TCP_UNANSWERED_MAX    15u
+#define TCP_DUP_ACKS          3u
+#define TCP_ACKS_OWED_MAX     64u
+#define TCP_BURST_SEGMENTS    16u /* of one connection in one turn of flush */
+#define TCP_REFUSALS_MAX      32u /* in a row, then flush gives up until the next call */
+#define TCP_ADVANCE_WORK      4096u
+#define TCP_MSS_DEFAULT_V4    536u /* RFC 9293 section 3.7.1 */
+#define TCP_MSS_DEFAULT_V6    1220u
+/* A peer that asks for less gets this: it bounds our work for a byte. */
+#define TCP_MSS_MIN           64u
+
+/* ---- small parts ---- */
+
+/* Elements of the two node slabs. All begin with the next of their ring. */
+struct tcp_slice {
+    uint32_t next;
+    gw_block block;
+    uint32_t off, len;
+};
+
+enum range_flag { RANGE_LOST = 1, RANGE_SACKED = 2, RANGE_RESENT = 4 };
+
+struct tcp_range {
+    uint32_t next;
+    uint32_t start, end;
+    uint32_t sent_us;
+    uint32_t flags;
+};
+
+struct tcp_piece {
+    uint32_t next;
+    uint32_t seq;
+    gw_block block;
+    uint32_t off, len;
+};
+
+union tcp_node {
+    uint32_t next;
+    struct tcp_slice slice;
+    struct tcp_range range;
+    struct tcp_piece piece;
+};
+_Static_assert(sizeof(union tcp_node) == 20, "see the budget in docs/TCP.md");
+
+/* Lookup of a connection or TIME-WAIT entry by its addresses and ports. */
+struct tcp_table {
+    struct gw_region region;
+    uint64_t *slots; /* tag in the upper half, reference in the lower; 0: free */
+    uint32_t slot_count;
+};
+
+/* What a table slot refers to: an index, with this bit for TIME-WAIT entries. */
+#define TCP_REF_TIME_WAIT UINT32_C(0x80000000)
+
+struct tcp_time_wait {
+    struct gw_tcp_tuple tuple;
+    uint32_t snd_nxt, rcv_nxt, ts_recent;
+    uint32_t newer, older; /* list in the order of expiry */
+    uint16_t window;
+    uint8_t has_timestamp;
+    uint64_t until_us;
+};
+
+/* An answer that belongs to no connection, waiting for the next flush. */
+struct tcp_reply {
+    struct gw_tcp_tuple tuple;
+    uint32_t seq, ack, ts_ecr;
+    uint16_t window;
+    uint8_t flags;
+    bool has_timestamp;
+};
+#define TCP_REPLIES_MAX 512u
+
+struct gw_tcp {
+    struct gw_tcp_config cfg;
+    struct gw_tcp_upcalls up;
+    void *up_ctx;
+    gw_tcp_emit_fn emit;
+    void *emit_ctx;
+    const struct tcp_cc *cc;
+
+    uint64_t now_us;
+    uint32_t now_tick;
+    uint32_t now_ts;     /* clock of the timestamp option, about a millisecond */
+    uint32_t now_coarse; /* about a second */
+    uint32_t ts_offset;
+
+    struct gw_slab conns, colds, nodes, pieces, time_waits;
+    struct tcp_table table;
+    struct gw_wheel wheel;
+    uint32_t time_wait_oldest, time_wait_newest;
+    uint32_t half_open_count;
+    uint32_t dirty_head, dirty_tail, dirty_count;
+    bool dirty_refused; /* the last flush left connections dirty because the port refused */
+    uint8_t rcv_scale;
+    uint32_t kept_count_max;
+    struct gw_sipkey iss_key;
+
+    struct tcp_reply replies[TCP_REPLIES_MAX];
+    uint32_t reply_head, reply_count;
+
+    struct gw_tcp_counters counters;
+    uint8_t listening[65536 / 8];
+};
+
+#define COUNT(t, name) GW_COUNT((t)->counters.name)
+
+static inline struct conn *conn_at(const struct gw_tcp *t, gw_conn i)
+{
+    return (struct conn *)(void *)(t->conns.base + (size_t)i * sizeof(struct conn));
+}
+
+static inline gw_conn conn_index(const struct gw_tcp *t, const struct conn *c)
+{
+    return (gw_conn)(((const uint8_t *)c - t->conns.base) / sizeof(struct conn));
+}
+
+static inline struct cold *cold_of(const struct gw_tcp *t, const struct conn *c)
+{
+    return (struct cold *)(void *)(t->colds.base + (size_t)conn_index(t, c) * sizeof(struct cold));
+}
+
+static inline union tcp_node *node_at(const struct gw_tcp *t, uint32_t i)
+{
+    return (union tcp_node *)(void *)(t->nodes.base + (size_t)i * sizeof(union tcp_node));
+}
+
+static inline struct tcp_piece *piece_at(const struct gw_tcp *t, uint32_t i)
+{
+    return &((union tcp_node *)(void *)(t->pieces.base + (size_t)i * sizeof(union tcp_node)))->piece;
+}
+
+static inline bool conn_is_dead(const struct conn *c)
+{
+    return c->state == STATE_CLOSED;
+}
+
+/* Both directions have numbers: everything from SYN-RECEIVED on. */
+static inline bool conn_is_synchronized(const struct conn *c)
+{
+    return c->state != STATE_CLOSED && c->state != STATE_SYN_SENT;
+}
+
+static inline uint16_t tcp_our_mss(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
+{
+    return gw_ip_is_v4(&tuple->remote) ? t->cfg.mss_v4 : t->cfg.mss_v6;
+}
+
+static inline void tcp_set_now(struct gw_tcp *t, uint64_t now_us)
+{
+    t->now_us = now_us;
+    t->now_tick = gw_tick_now(now_us);
+    t->now_ts = (uint32_t)(now_us >> 10) + t->ts_offset;
+    t->now_coarse = (uint32_t)(now_us >> 20);
+}
+
+/* ---- table.c ---- */
+
+int tcp_table_open(struct tcp_table *tb, const char *name, uint32_t entry_limit,
+                   enum gw_region_pages pages);
+void tcp_table_close(struct tcp_table *tb);
+/* The reference stored for these addresses and ports, or 0. */
+uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple);
+/* Precondition: not in it, and no more than entry_limit entries. */
+void tcp_table_insert(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref);
+void tcp_table_remove(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref);
+/* RFC 6528: a clock of 4 microseconds plus a keyed hash of the connection's addresses and ports. */
+uint32_t tcp_initial_sequence(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple);
+
+/* ---- state.c: birth, state changes and death ---- */
+
+void tcp_state_set(struct gw_tcp *t, struct conn *c, enum tcp_state to);
+/* A connection in SYN-SENT or SYN-RECEIVED; NULL when the slab is full. */
+struct conn *tcp_conn_begin(struct gw_tcp *t, const struct gw_tcp_tuple *tuple,
+                            enum tcp_state state, uint32_t iss);
+/* What the peer's SYN says: its sequence number, window and options. */
+void tcp_conn_negotiate(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
+/* The connection is gone from the net at once; the next flush tells the user and frees it. */
+void tcp_conn_end(struct gw_tcp *t, struct conn *c, enum gw_tcp_close_reason why);
+/* RST to the peer, then as above. */
+void tcp_conn_abort(struct gw_tcp *t, struct conn *c, enum gw_tcp_close_reason why);
+/* Called by flush for a connection that has ended. */
+void tcp_conn_bury(struct gw_tcp *t, struct conn *c);
+/* Ends the connection when both directions are closed and everything is read. */
+void tcp_conn_end_if_done(struct gw_tcp *t, struct conn *c);
+void tcp_dirty(struct gw_tcp *t, struct conn *c);
+
+/* ---- timers.c ---- */
+
+void tcp_timer_set(struct gw_tcp *t, struct conn *c, enum tcp_timer timer, uint32_t tick);
+void tcp_timer_clear(struct conn *c, enum tcp_timer timer);
+void tcp_rexmit_set(struct gw_tcp *t, struct conn *c, enum tcp_rexmit what, uint32_t after_us);
+void tcp_rexmit_clear(struct conn *c);
+/* Look at this connection in the current or next advance. */
+void tcp_timer_soon(struct gw_tcp *t, struct conn *c);
+/* The connection's wheel node has fired. */
+void tcp_timer_fire(struct gw_tcp *t, struct conn *c);
+
+/* ---- rtt.c: RFC 6298 ---- */
+
+void tcp_rtt_init(struct conn *c);
+void tcp_rtt_sample(struct conn *c, uint32_t rtt_us);
+/* The timeout to arm now, back-off included. */
+uint32_t tcp_rto_us(const struct conn *c);
+
+/* ---- sendq.c: bytes to send and not yet acknowledged ---- */
+
+/* 0, or -ENOBUFS without a node. */
+int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s);
+int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t len);
+/* Drop bytes from the front: acknowledged. */
+void tcp_sendq_release(struct gw_tcp *t, struct conn *c, uint32_t bytes);
+/* The bytes at sequence number seq, at most len; returns how many are in the *count pieces. */
+uint32_t tcp_sendq_gather(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32_t len,
+                          struct gw_bytes pieces[GW_TCP_PAYLOAD_PIECES_MAX], uint32_t *count);
+void tcp_sendq_clear(struct gw_tcp *t, struct conn *c);
+
+/* ---- flight.c: what is under way, by ranges with the time they were sent ---- */
+
+/* Whether a segment may be added now. */
+bool tcp_flight_has_room(const struct gw_tcp *t, const struct conn *c);
+/* [snd_nxt, snd_nxt + len) leaves now for the first time. */
+void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len);
+/* Length of the first lost range and where it starts; 0: none. */
+uint32_t tcp_flight_first_lost(const struct gw_tcp *t, const struct conn *c, uint32_t *seq);
+/* The first len of the first lost range leave again. */
+void tcp_flight_resent(struct gw_tcp *t, struct conn *c, uint32_t len);
+/* Everything before ack has arrived. Returns the round-trip time it shows, 0 when it shows none
+ * (Karn's rule). */
+uint32_t tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack);
+/* The first len of what is under way is lost, unless known to be. */
+void tcp_flight_lose_first(struct gw_tcp *t, struct conn *c, uint32_t len);
+void tcp_flight_lose_all(struct gw_tcp *t, struct conn *c);
+void tcp_flight_clear(struct gw_tcp *t, struct conn *c);
+
+/* ---- recovery.c: what acknowledgements and timeouts say about loss ---- */
+
+/* bytes of text are newly acknowledged; snd_una has moved. */
+void tcp_recovery_new_ack(struct gw_tcp *t, struct conn *c, uint32_t bytes);
+void tcp_recovery_duplicate_ack(struct gw_tcp *t, struct conn *c);
+void tcp_recovery_timeout(struct gw_tcp *t, struct conn *c);
+/* Bytes under way as the congestion window counts them. */
+uint32_t tcp_recovery_pipe(const struct gw_tcp *t, const struct conn *c);
+
+/* ---- kept.c: received bytes that wait, for a gap to fill or for the user ---- */
+
+/* Text at seq, inside of the window, seq not before rcv_nxt. Moves rcv_nxt. */
+void tcp_kept_receive(struct gw_tcp *t, struct conn *c, uint32_t seq, const uint8_t *p,
+                      uint32_t len);
+/* Hand over what is in order, until the user pauses. */
+void tcp_kept_deliver(struct gw_tcp *t, struct conn *c);
+void tcp_kept_clear(struct gw_tcp *t, struct conn *c);
+/* Bytes that the receive window may be open for. */
+uint32_t tcp_kept_space(const struct gw_tcp *t, const struct conn *c);
+
+/* ---- in.c and what it is made of ---- */
+
+void tcp_conn_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
+/* A SYN for a listening port. */
+void tcp_listen_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_t iss);
+/* An acceptable acknowledgement (ack.c); false when the segment must not be looked at further. */
+bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
+/* Text and FIN inside of the window (text.c). */
+void tcp_text_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
+/* Text before the FIN may now have become complete (text.c). */
+void tcp_text_check_fin(struct gw_tcp *t, struct conn *c);
+/* The user has been given everything: tell about the peer's FIN, reopen the window (text.c). */
+void tcp_text_consumed(struct gw_tcp *t, struct conn *c);
+void tcp_ack_now(struct gw_tcp *t, struct conn *c);
+/* RFC 5961: an ACK that lets an honest peer correct itself, at a limited rate. */
+void tcp_challenge_ack(struct gw_tcp *t, struct conn *c);
+void tcp_established(struct gw_tcp *t, struct conn *c);
+
+/* ---- out.c ---- */
+
+enum tcp_flushed { TCP_FLUSHED_DONE, TCP_FLUSHED_MORE, TCP_FLUSHED_REFUSED };
+enum tcp_flushed tcp_conn_flush(struct gw_tcp *t, struct conn *c, unsigned *sent);
+/* Hand one segment to the port. */
+bool tcp_emit(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, const struct tcp_header *h,
+              const struct gw_bytes *pieces, uint32_t piece_count, uint32_t len);
+
+/* ---- reply.c ---- */
+
+/* RST in answer to a segment for which there is no connection (RFC 9293 section 3.10.7.1). */
+void tcp_reply_reset(struct gw_tcp *t, const struct tcp_segment *s);
+void tcp_reply_add(struct gw_tcp *t, const struct tcp_reply *r);
+/* False when the port refused. */
+bool tcp_reply_flush(struct gw_tcp *t, unsigned *sent);
+
+/* ---- timewait.c ---- */
+
+/* Remember the connection's end; the caller has taken it out of the table. */
+void tcp_time_wait_add(struct gw_tcp *t, const struct conn *c);
+void tcp_time_wait_input(struct gw_tcp *t, uint32_t i, const struct tcp_segment *s);
+void tcp_time_wait_advance(struct gw_tcp *t);
+uint64_t tcp_time_wait_next_us(const struct gw_tcp *t);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Open addressing with linear probing, at most three quarters full. A slot is tag and reference in
+ * eight bytes: the tag is the hash itself, so that most probes end without touching a connection,
+ * and removal can shift later entries back without hashing anything again.
+ */
+#include <errno.h>
+
+#include "stack.h"
+
+int tcp_table_open(struct tcp_table *tb, const char *name, uint32_t entry_limit,
+                   enum gw_region_pages pages)
+{
+    uint64_t slots = (uint64_t)entry_limit * 4 / 3 + 8;
+    check(slots < UINT32_MAX);
+    int err = gw_region_open(&tb->region, name, slots * sizeof(uint64_t), pages);
+    if (err)
+        return err;
+    tb->slots = tb->region.base;
+    tb->slot_count = (uint32_t)slots;
+    return 0;
+}
+
+void tcp_table_close(struct tcp_table *tb)
+{
+    gw_region_close(&tb->region);
+    tb->slots = NULL;
+}
+
+static uint64_t tuple_hash(const struct gw_sipkey *key, const struct gw_tcp_tuple *t)
+{
+    _Static_assert(sizeof(*t) == 36, "hashed as it lies: no padding");
+    if (!gw_ip_is_v4(&t->remote) || !gw_ip_is_v4(&t->local))
+        return gw_siphash(key, t, sizeof(*t));
+    struct {
+        uint8_t local[4], remote[4];
+        uint16_t local_port, remote_port;
+    } v4 = {.local_port = t->local_port, .remote_port = t->remote_port};
+    memcpy(v4.local, t->local.b + 12, 4);
+    memcpy(v4.remote, t->remote.b + 12, 4);
+    return gw_siphash(key, &v4, sizeof(v4));
+}
+
+static uint32_t slot_home(const struct tcp_table *tb, uint32_t tag)
+{
+    return (uint32_t)((uint64_t)tag * tb->slot_count >> 32);
+}
+
+static uint32_t slot_next(const struct tcp_table *tb, uint32_t slot)
+{
+    return slot + 1 == tb->slot_count ? 0 : slot + 1;
+}
+
+static const struct gw_tcp_tuple *ref_tuple(const struct gw_tcp *t, uint32_t ref)
+{
+    if (ref & TCP_REF_TIME_WAIT) {
+        const struct tcp_time_wait *w = gw_slab_at(&t->time_waits, ref & ~TCP_REF_TIME_WAIT);
+        return &w->tuple;
+    }
+    return &conn_at(t, ref)->tuple;
+}
+
+uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
+{
+    const struct tcp_table *tb = &t->table;
+    uint32_t tag = (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    for (uint32_t i = slot_home(tb, tag); tb->slots[i] != 0; i = slot_next(tb, i)) {
+        uint32_t ref = (uint32_t)tb->slots[i];
+        if (tb->slots[i] >> 32 == tag && memcmp(ref_tuple(t, ref), tuple, sizeof(*tuple)) == 0)
+            return ref;
+    }
+    return 0;
+}
+
+void tcp_table_insert(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref)
+{
+    struct tcp_table *tb = &t->table;
+    uint32_t tag = (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    uint32_t i = slot_home(tb, tag);
+    while (tb->slots[i] != 0)
+        i = slot_next(tb, i);
+    tb->slots[i] = (uint64_t)tag << 32 | ref;
+}
+
+/* Whether an entry in `slot` has its home after `hole`: it would not be found in the hole. */
+static bool home_is_past(uint32_t home, uint32_t hole, uint32_t slot)
+{
+    return hole <= slot ? hole < home && home <= slot : hole < home || home <= slot;
+}
+
+void tcp_table_remove(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref)
+{
+    struct tcp_table *tb = &t->table;
+    uint32_t tag = (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    uint64_t entry = (uint64_t)tag << 32 | ref;
+    uint32_t hole = slot_home(tb, tag);
+    while (tb->slots[hole] != entry) {
+        check(tb->slots[hole] != 0);
+        hole = slot_next(tb, hole);
+    }
+    for (uint32_t i = slot_next(tb, hole); tb->slots[i] != 0; i = slot_next(tb, i)) {
+        if (home_is_past(slot_home(tb, (uint32_t)(tb->slots[i] >> 32)), hole, i))
+            continue;
+        tb->slots[hole] = tb->slots[i];
+        hole = i;
+    }
+    tb->slots[hole] = 0;
+}
+
+uint32_t tcp_initial_sequence(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
+{
+    return (uint32_t)(t->now_us >> 2) + (uint32_t)tuple_hash(&t->iss_key, tuple);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection has several deadlines and one wheel node, armed for the earliest of them or for a
+ * time before it: a deadline that moves to later leaves the node where it is, and the node looks
+ * again when it fires.
+ */
+#include "stack.h"
+
+static void arm(struct gw_tcp *t, struct conn *c, uint32_t tick)
+{
+    if ((c->flags & CONN_ARMED) && !gw_tick_before(tick, c->armed_at))
+        return;
+    c->flags |= CONN_ARMED;
+    c->armed_at = tick;
+    gw_wheel_set(&t->wheel, conn_index(t, c), tick);
+}
+
+void tcp_timer_set(struct gw_tcp *t, struct conn *c, enum tcp_timer timer, uint32_t tick)
+{
+    c->timers = (uint8_t)(c->timers | 1u << timer) & 0xf;
+    cold_of(t, c)->at[timer] = tick;
+    arm(t, c, tick);
+}
+
+void tcp_timer_clear(struct conn *c, enum tcp_timer timer)
+{
+    c->timers = (uint8_t)(c->timers & ~(1u << timer)) & 0xf;
+}
+
+void tcp_rexmit_set(struct gw_tcp *t, struct conn *c, enum tcp_rexmit what, uint32_t after_us)
+{
+    c->rexmit = what & 0xf;
+    c->rexmit_at = gw_tick_at(t->now_us + after_us);
+    arm(t, c, c->rexmit_at);
+}
+
+void tcp_rexmit_clear(struct conn *c)
+{
+    c->rexmit = REXMIT_OFF;
+}
+
+void tcp_timer_soon(struct gw_tcp *t, struct conn *c)
+{
+    arm(t, c, t->now_tick);
+}
+
+static bool timer_due(const struct gw_tcp *t, const struct conn *c, enum tcp_timer timer)
+{
+    return (c->timers & 1u << timer) && !gw_tick_before(t->now_tick, cold_of(t, c)->at[timer]);
+}
+
+static unsigned timeouts_max(const struct conn *c)
+{
+    if (c->state == STATE_SYN_SENT)
+        return TCP_SYN_TIMEOUTS_MAX;
+    return c->state == STATE_SYN_RECEIVED ? TCP_SYNACK_TIMEOUTS_MAX : TCP_TIMEOUTS_MAX;
+}
+
+/* The peer's window is closed: ask it. As long as it answers, the connection stays (RFC 9293
+ * section 3.8.6.1), with ever longer pauses. */
+static void probe(struct gw_tcp *t, struct conn *c)
+{
+    if (c->unanswered >= TCP_UNANSWERED_MAX) {
+        tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
+        return;
+    }
+    c->unanswered++;
+    if (c->backoff < TCP_TIMEOUTS_MAX)
+        c->backoff++;
+    c->flags |= CONN_PROBE;
+    tcp_dirty(t, c);
+    tcp_rexmit_set(t, c, c->rexmit, tcp_rto_us(c));
+}
+
+static void retransmit(struct gw_tcp *t, struct conn *c)
+{
+    COUNT(t, rto_fired);
+    if (c->backoff >= timeouts_max(c)) {
+        if (c->state == STATE_SYN_RECEIVED)
+            COUNT(t, half_open_expired);
+        tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
+        return;
+    }
+    tcp_recovery_timeout(t, c);
+    c->backoff++;
+    tcp_dirty(t, c);
+    tcp_rexmit_set(t, c, REXMIT_RTO, tcp_rto_us(c));
+}
+
+static void rexmit_fire(struct gw_tcp *t, struct conn *c)
+{
+    bool window_closed = c->snd_wnd == 0 && c->state >= STATE_ESTABLISHED;
+    if (window_closed) {
+        probe(t, c);
+    } else if (c->rexmit == REXMIT_PERSIST) {
+        c->flags |= CONN_FORCE;
+        tcp_rexmit_clear(c);
+        tcp_dirty(t, c);
+    } else {
+        retransmit(t, c);
+    }
+}
+
+/* A peer that owes us its FIN and says nothing. */
+static void fin_wait_fire(struct gw_tcp *t, struct conn *c)
+{
+    uint64_t heard_us = t->now_us - ((uint64_t)(t->now_coarse - c->heard) << 20);
+    if (t->now_us - heard_us >= TCP_FIN_WAIT_2_US)
+        tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
+    else
+        tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(heard_us + TCP_FIN_WAIT_2_US));
+}
+
+static void timer_fire(struct gw_tcp *t, struct conn *c, enum tcp_timer timer)
+{
+    tcp_timer_clear(c, timer);
+    switch (timer) {
+    case TIMER_ACK:
+        tcp_ack_now(t, c);
+        break;
+    case TIMER_KEEP:
+        if (c->state == STATE_FIN_WAIT_2)
+            fin_wait_fire(t, c);
+        break;
+    case TIMER_USER:
+        t->up.deadline(t->up_ctx, conn_index(t, c));
+        break;
+    case TIMER_COUNT:
+        break;
+    }
+}
+
+static void rearm(struct gw_tcp *t, struct conn *c)
+{
+    if (c->rexmit != REXMIT_OFF)
+        arm(t, c, c->rexmit_at);
+    for (enum tcp_timer timer = 0; timer < TIMER_COUNT; timer++)
+        if (c->timers & 1u << timer)
+            arm(t, c, cold_of(t, c)->at[timer]);
+}
+
+void tcp_timer_fire(struct gw_tcp *t, struct conn *c)
+{
+    c->flags &= ~(uint32_t)CONN_ARMED;
+    if (c->flags & CONN_RESUME) {
+        c->flags &= ~(uint32_t)(CONN_RESUME | CONN_PAUSED);
+        tcp_kept_deliver(t, c);
+        if (!conn_is_dead(c))
+            tcp_text_consumed(t, c);
+    }
+    if (!conn_is_dead(c) && c->rexmit != REXMIT_OFF &&
+        !gw_tick_before(t->now_tick, c->rexmit_at))
+        rexmit_fire(t, c);
+    for (enum tcp_timer timer = 0; timer < TIMER_COUNT && !conn_is_dead(c); timer++)
+        if (timer_due(t, c, timer))
+            timer_fire(t, c, timer);
+    if (!conn_is_dead(c))
+        rearm(t, c);
+}
