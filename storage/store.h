@@ -24,6 +24,7 @@
 
 struct gw_store;
 struct gw_store_client;
+struct gw_mem_disk; /* storage/mem.h */
 
 enum gw_durability {
     GW_DURABILITY_SYNC,  /* a completed APPEND survives power loss */
@@ -34,13 +35,23 @@ struct gw_store_config {
     const char *engine; /* "rocksdb" or "mem" */
     const char *path;   /* rocksdb: directory, made when absent */
     enum gw_durability durability;
-    unsigned client_count;       /* gw_store_client(s, 0 .. client_count - 1) */
-    uint32_t requests_max;       /* slots of each ring, each way */
-    uint64_t window_bytes_max;   /* commit log kept in memory, not yet spilled; above it spill hurries,
-                                    at twice it commits wait (back-pressure, not loss) */
-    uint64_t spill_after_us;     /* how long a message may wait before it becomes a key of its own */
-    bool own_thread;             /* the storage thread runs; false: driven by gw_store_storage_poll */
-    int storage_cpu;             /* affinity of the storage thread; -1 inherits */
+    unsigned client_count;     /* gw_store_client(s, 0 .. client_count - 1) */
+    uint32_t requests_max;     /* slots of each ring, each way */
+    uint64_t window_bytes_max; /* commit log kept in memory, not yet spilled; above it spill
+                                  hurries, at twice it commits wait (back-pressure, not loss) */
+    uint64_t spill_after_us;   /* how long a message may wait before it becomes a key of its own */
+    bool own_thread;           /* the storage thread runs; false: driven by gw_store_storage_poll */
+    int storage_cpu;           /* affinity of the storage thread and of all that the engine starts;
+                                  -1 inherits */
+
+    /* What follows may be left zero. */
+    struct gw_mem_disk *disk; /* mem: outlives the store; NULL: a fresh one that ends with it */
+    uint64_t (*clock_us)(
+        void *arg); /* NULL: the wall clock. Called once a pass, by every thread. */
+    void *clock_arg;
+    /* One line for the operator: damage found, what was done. NULL: standard error. Any thread. */
+    void (*report)(void *arg, const char *line);
+    void *report_arg;
 };
 
 /* ---- small records: namespaces (one byte, part of the key on disk) ---- */
@@ -61,14 +72,16 @@ enum gw_store_op {
     GW_STORE_APPEND = 1,
     /* Records of a mailbox with position >= from, in order, removed ones left out, as many as fit
      * into (data, data_len): a run for gw_record_next, offset 0. Completion: len bytes used;
-     * next: where to go on reading; more: whether anything is known to be there. A record that alone
-     * exceeds data_len: -EMSGSIZE, len says how much is needed. */
+     * next: where to go on reading; more: whether anything is known to be there. A record that
+     * alone exceeds data_len: -EMSGSIZE, len says how much is needed. */
     GW_STORE_READ,
-    /* next_position in the completion's `next`: one more than the highest position ever appended to
-     * this mailbox (removed or not), 1 for a fresh one; `seq`: the lowest position still there, or
-     * `next` when it is empty. */
+    /* next_position in the completion's `next`: higher than any position ever appended to this
+     * mailbox (removed or not), at least 1. Positions of a mailbox rise but need not be dense: the
+     * store keeps nothing of a mailbox that is empty, only one floor above all that was ever
+     * removed. `seq`: the lowest position still there, or `next` when it is empty. */
     GW_STORE_MAILBOX,
-    /* Forget a mailbox whole (account deleted). */
+    /* Forget a mailbox whole (account deleted): what was appended to it by segments that are
+     * complete. Durable when complete. */
     GW_STORE_DROP_MAILBOX,
     /* One small record: value into (data, data_len), version in `seq`. -ENOENT, -EMSGSIZE. */
     GW_STORE_GET,
@@ -79,12 +92,12 @@ enum gw_store_op {
      * struct gw_scan_entry. more: whether there are further ones. key_len 0 starts. */
     GW_STORE_SCAN,
     /* EVENTS records of segments with number >= from, in order, as many as fit: a run of
-     * struct gw_events_entry. next: where to go on; more. */
+     * struct gw_events_entry. next: where to go on; more. -EMSGSIZE as for READ. */
     GW_STORE_SCAN_EVENTS,
     /* Forget events of segments below from (ledger retention). */
     GW_STORE_TRIM_EVENTS,
-    /* Only as a completion, to a client that asked for it by gw_store_follow: segment `seq` is durable.
-     * A wake-up: may be left out when the ring is full. */
+    /* Only as a completion, to a client that asked for it by gw_store_follow: segment `seq` is
+     * durable. A wake-up: may be left out when the ring is full. */
     GW_STORE_NOTE,
 };
 
@@ -93,10 +106,10 @@ struct gw_store_request {
     uint8_t ns;
     uint16_t key_len;
     uint32_t data_len;
-    uint64_t tag;      /* comes back in the completion */
-    const void *key;   /* valid until completion */
-    void *data;        /* valid until completion */
-    uint64_t from;     /* READ: position; SCAN_EVENTS, TRIM_EVENTS: segment; CAS: expected version */
+    uint64_t tag;    /* comes back in the completion */
+    const void *key; /* valid until completion */
+    void *data;      /* valid until completion */
+    uint64_t from;   /* READ: position; SCAN_EVENTS, TRIM_EVENTS: segment; CAS: expected version */
     struct gw_mailbox_id mailbox;
     uint64_t reserved;
 };
@@ -157,26 +170,33 @@ void gw_store_follow(struct gw_store_client *c);
 
 /* ---- for the threads that drive it ---- */
 
-/* One pass of group commit: everything appended by all clients becomes one durable write. The commit
- * lcore's body. Returns segments committed. */
+/* One pass of group commit: everything appended by all clients becomes one durable write. The
+ * commit lcore's body. Returns segments committed. */
 unsigned gw_store_commit_poll(struct gw_store *s);
+/* Sleep until something is appended, or there is room again after back-pressure, or timeout_us has
+ * passed. Commit thread, after a poll that returned 0. Clients make a system call only while it
+ * sleeps. */
+void gw_store_commit_wait(struct gw_store *s, uint64_t timeout_us);
 /* One pass of reads, small records and spill; only when own_thread is false. Returns work done. */
 unsigned gw_store_storage_poll(struct gw_store *s);
 
 /* ---- state for operators (any thread) ---- */
 
 /* X(name, help): monotonic counters */
-#define GW_STORE_COUNTERS(X)                                                                       \
-    X(commits, "group commits made durable")                                                       \
-    X(segments, "segments appended")                                                               \
-    X(segment_bytes, "bytes of segments appended")                                                 \
-    X(records, "message records appended")                                                         \
-    X(removed, "message positions removed")                                                        \
-    X(spilled, "messages spilled to mailbox keys")                                                 \
-    X(reads, "mailbox reads")                                                                      \
-    X(read_records, "message records read")                                                        \
-    X(small_reads, "small records read")                                                           \
-    X(small_writes, "small records written")                                                       \
+#define GW_STORE_COUNTERS(X)                                     \
+    X(commits, "group commits made durable")                     \
+    X(segments, "segments appended")                             \
+    X(segment_bytes, "bytes of segments appended")               \
+    X(records, "message records appended")                       \
+    X(removed, "message positions removed")                      \
+    X(spilled, "messages spilled to mailbox keys")               \
+    X(reads, "mailbox reads")                                    \
+    X(read_records, "message records read")                      \
+    X(small_reads, "small records read")                         \
+    X(small_writes, "small records written")                     \
+    X(spilled_segments, "segments dropped from the commit log")  \
+    X(damaged, "segments and records that could not be read")    \
+    X(waits, "commit passes that waited for room in the window") \
     X(errors, "operations that the engine failed")
 
 struct gw_store_counters {

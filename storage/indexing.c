@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store_int.h"
+
+static void raise_floor(struct gw_store *s, uint64_t removed)
+{
+    if (removed >= s->state.position_floor)
+        s->state.position_floor = removed + 1;
+}
+
+static bool was_dropped(const struct gw_store *s, const struct gw_mailbox_id *id, uint64_t segment)
+{
+    for (size_t i = 0; i < s->dropped_count; i++)
+        if (segment < s->dropped[i].segment && memcmp(&s->dropped[i].mailbox, id, sizeof(*id)) == 0)
+            return true;
+    return false;
+}
+
+static void index_message(struct gw_store *s, const struct window_segment *seg,
+                          struct gw_record_head *r)
+{
+    if (was_dropped(s, &r->mailbox, seg->number)) {
+        raise_floor(s, r->position);
+        r->kind = 0;
+        return;
+    }
+    uint64_t off = seg->off + (uint64_t)((uint8_t *)r - (uint8_t *)window_at(&s->window, seg->off));
+    window_add(&s->window, &r->mailbox, r->position, off);
+    GW_COUNT(s->storage_counters.records);
+}
+
+static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
+                         const struct gw_position_range *range)
+{
+    uint64_t top;
+    uint64_t removed = window_remove(&s->window, id, range->first, range->last, &top);
+    raise_floor(s, top);
+    /* The usual case ends here: all of them were delivered before they were spilled. */
+    if (removed == 0 || removed - 1 < range->last - range->first)
+        removed += mailbox_delete_spilled(s, id, range->first, range->last);
+    GW_COUNT_ADD(s->storage_counters.removed, removed);
+}
+
+static void index_remove(struct gw_store *s, const struct gw_record_head *r)
+{
+    for (unsigned i = 0; i < r->aux; i++) {
+        struct gw_position_range range;
+        memcpy(&range, gw_record_body(r) + i * sizeof(range), sizeof(range));
+        remove_range(s, &r->mailbox, &range);
+    }
+}
+
+void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_t now_us)
+{
+    struct window_held *held = window_hold(&s->window, seg, now_us);
+    uint8_t *base = window_at(&s->window, seg->off);
+    size_t off = gw_segment_first_off(), at = off;
+    const struct gw_record_head *r;
+    for (; (r = gw_record_next(base, seg->len, &off)) != NULL; at = off) {
+        if (r->kind == GW_RECORD_MESSAGE) {
+            index_message(s, seg, (struct gw_record_head *)(void *)(base + at));
+        } else if (r->kind == GW_RECORD_REMOVE) {
+            index_remove(s, r);
+        } else if (held->events_count++ == 0) {
+            held->events_off = (uint32_t)at;
+        }
+    }
+    check(off == seg->len);
+    s->segment_indexed = seg->number;
+}
+
+void index_flush(struct gw_store *s)
+{
+    if (!s->index_dirty)
+        return;
+    s->index_dirty = false;
+    meta_put_state(s, s->batch);
+    /* Not synced: when it is lost, the REMOVE is still in the log and is done again. */
+    int err = s->ops->write(s->engine, s->batch, false);
+    if (err)
+        store_fail(s, "removing spilled messages", err);
+}
+
+unsigned index_handover(struct gw_store *s, uint64_t now_us)
+{
+    struct window_segment seg[64];
+    unsigned waiting = gw_ring_count(s->handover), done = 0, n;
+    while (done < waiting && (n = gw_ring_pop(s->handover, seg, 64)) > 0) {
+        for (unsigned i = 0; i < n; i++)
+            index_segment(s, &seg[i], now_us);
+        done += n;
+    }
+    index_flush(s);
+    if (done > 0)
+        wake_up(&s->commit_wake); /* it may have waited for room in the ring */
+    return done;
+}
+
+uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
+                                uint64_t last)
+{
+    uint8_t key[MAILBOX_KEY_BYTES];
+    mailbox_key(key, id, first);
+    uint64_t count = 0;
+    struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_MAILBOX, gw_bytes(id, sizeof(*id)));
+    for (s->ops->seek(it, gw_bytes(key, sizeof(key))); s->ops->valid(it); s->ops->next(it)) {
+        struct gw_bytes k = s->ops->key(it);
+        uint64_t position = gw_be64(k.p + sizeof(*id));
+        if (k.len != MAILBOX_KEY_BYTES || position > last)
+            break;
+        if (!s->index_dirty)
+            s->ops->batch_clear(s->batch);
+        s->index_dirty = true;
+        s->ops->del(s->batch, GW_SPACE_MAILBOX, k);
+        raise_floor(s, position);
+        count++;
+    }
+    s->ops->iter_free(&it);
+    return count;
+}

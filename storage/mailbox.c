@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A mailbox is what was spilled of it and what the window holds, read as one. */
+#include <errno.h>
+
+#include "store_int.h"
+
+void mailbox_key(uint8_t key[MAILBOX_KEY_BYTES], const struct gw_mailbox_id *id, uint64_t position)
+{
+    memcpy(key, id, sizeof(*id));
+    gw_put_be64(key + sizeof(*id), position);
+}
+
+/* Both sources, each standing at its next message or at NULL. */
+struct merge {
+    struct gw_store *s;
+    struct gw_mailbox_id id;
+    struct gw_iter *it;
+    const struct gw_record_head *spilled;
+    const struct window_mailbox *m;
+    uint32_t window_index;
+    const struct gw_record_head *held;
+    int err;
+};
+
+/* A spilled value is a record as it was appended; what is not was not written by us. */
+static bool spilled_ok(const struct merge *x, struct gw_bytes key, struct gw_bytes value)
+{
+    struct gw_record_head r;
+    if (key.len != MAILBOX_KEY_BYTES || value.len < sizeof(r))
+        return false;
+    memcpy(&r, value.p, sizeof(r));
+    return r.len == value.len && r.kind == GW_RECORD_MESSAGE &&
+           r.position == gw_be64(key.p + sizeof(x->id)) &&
+           memcmp(&r.mailbox, &x->id, sizeof(x->id)) == 0;
+}
+
+static void spilled_settle(struct merge *x)
+{
+    struct gw_store *s = x->s;
+    x->spilled = NULL;
+    for (; s->ops->valid(x->it); s->ops->next(x->it)) {
+        struct gw_bytes value = s->ops->value(x->it);
+        if (spilled_ok(x, s->ops->key(x->it), value)) {
+            x->spilled = (const void *)value.p;
+            return;
+        }
+        GW_COUNT(s->storage_counters.damaged);
+        store_report(s, "a stored message is damaged and left out");
+    }
+    x->err = s->ops->status(x->it);
+}
+
+static void merge_open(struct merge *x, struct gw_store *s, const struct gw_mailbox_id *id,
+                       uint64_t from)
+{
+    *x = (struct merge){.s = s, .id = *id, .m = window_find(&s->window, id)};
+    uint8_t key[MAILBOX_KEY_BYTES];
+    mailbox_key(key, id, from);
+    x->it = s->ops->iter_new(s->engine, GW_SPACE_MAILBOX, gw_bytes(id, sizeof(*id)));
+    s->ops->seek(x->it, gw_bytes(key, sizeof(key)));
+    spilled_settle(x);
+    if (x->m != NULL)
+        x->held = window_seek(&s->window, x->m, from, &x->window_index);
+}
+
+/* The engine's memory need not be aligned for a head. */
+static uint64_t head_position(const struct gw_record_head *r)
+{
+    uint64_t position;
+    memcpy(&position, (const uint8_t *)r + offsetof(struct gw_record_head, position),
+           sizeof(position));
+    return position;
+}
+
+static uint32_t head_len(const struct gw_record_head *r)
+{
+    uint32_t len;
+    memcpy(&len, (const uint8_t *)r + offsetof(struct gw_record_head, len), sizeof(len));
+    return len;
+}
+
+/* The next message, or NULL. Of two with the same position the window's is the later one. */
+static const struct gw_record_head *merge_peek(const struct merge *x)
+{
+    if (x->spilled == NULL || x->held == NULL)
+        return x->spilled != NULL ? x->spilled : x->held;
+    return head_position(x->spilled) < x->held->position ? x->spilled : x->held;
+}
+
+static void merge_next(struct merge *x)
+{
+    const struct gw_record_head *taken = merge_peek(x);
+    uint64_t position = head_position(taken);
+    if (x->held != NULL && x->held->position == position)
+        x->held = window_next(&x->s->window, x->m, &x->window_index);
+    if (x->spilled != NULL && head_position(x->spilled) == position) {
+        x->s->ops->next(x->it);
+        spilled_settle(x);
+    }
+}
+
+static void merge_close(struct merge *x)
+{
+    x->s->ops->iter_free(&x->it);
+}
+
+void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
+                  struct gw_store_completion *done)
+{
+    struct merge x;
+    merge_open(&x, s, &r->mailbox, r->from);
+    uint8_t *out = r->data;
+    const struct gw_record_head *record;
+    done->next = r->from;
+    unsigned count = 0;
+    while (!x.err && (record = merge_peek(&x)) != NULL) {
+        uint32_t len = head_len(record);
+        size_t padded = gw_record_padded(len);
+        if (done->len + padded > r->data_len) {
+            done->more = true;
+            if (count == 0) {
+                done->status = -EMSGSIZE;
+                done->len = (uint32_t)padded;
+            }
+            break;
+        }
+        memcpy(out + done->len, record, len);
+        memset(out + done->len + len, 0, padded - len);
+        done->len += (uint32_t)padded;
+        done->next = head_position(record) + 1;
+        count++;
+        merge_next(&x);
+    }
+    if (x.err) {
+        /* What was read before the damage is good; the next READ meets the damage first. */
+        GW_COUNT(s->storage_counters.errors);
+        done->more = true;
+        done->status = count == 0 ? x.err : 0;
+    }
+    merge_close(&x);
+    GW_COUNT(s->storage_counters.reads);
+    GW_COUNT_ADD(s->storage_counters.read_records, count);
+}
+
+/* The highest position that was spilled and is still there; 0 when there is none. */
+static int last_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t *position)
+{
+    uint8_t key[MAILBOX_KEY_BYTES];
+    mailbox_key(key, id, UINT64_MAX);
+    struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_MAILBOX, gw_bytes(id, sizeof(*id)));
+    s->ops->seek_for_prev(it, gw_bytes(key, sizeof(key)));
+    *position = 0;
+    if (s->ops->valid(it) && s->ops->key(it).len == MAILBOX_KEY_BYTES)
+        *position = gw_be64(s->ops->key(it).p + sizeof(*id));
+    int err = s->ops->valid(it) ? 0 : s->ops->status(it);
+    s->ops->iter_free(&it);
+    return err;
+}
+
+void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
+                   struct gw_store_completion *done)
+{
+    struct merge x;
+    uint64_t last;
+    merge_open(&x, s, &r->mailbox, 0);
+    const struct gw_record_head *lowest = merge_peek(&x);
+    done->status = x.err ? x.err : last_spilled(s, &r->mailbox, &last);
+    if (!done->status) {
+        done->next = s->state.position_floor;
+        if (last >= done->next)
+            done->next = last + 1;
+        if (x.m != NULL && window_last_position(x.m) >= done->next)
+            done->next = window_last_position(x.m) + 1;
+        done->seq = lowest != NULL ? head_position(lowest) : done->next;
+    }
+    merge_close(&x);
+}
+
+void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
+                  struct gw_store_completion *done)
+{
+    uint64_t top;
+    done->status = atomic_load(&s->failed) ? -EIO : last_spilled(s, &r->mailbox, &top);
+    if (done->status)
+        return;
+    uint64_t held_top;
+    GW_COUNT_ADD(s->storage_counters.removed, window_drop(&s->window, &r->mailbox, &held_top));
+    top = held_top > top ? held_top : top;
+    if (top >= s->state.position_floor)
+        s->state.position_floor = top + 1;
+
+    struct dropped d = {.mailbox = r->mailbox, .segment = s->segment_indexed + 1};
+    s->dropped = realloc(s->dropped, (s->dropped_count + 1) * sizeof(d));
+    check(s->dropped != NULL);
+    s->dropped[s->dropped_count++] = d;
+    uint8_t first[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
+    mailbox_key(first, &r->mailbox, 0);
+    mailbox_key(end, &r->mailbox, UINT64_MAX);
+    s->ops->batch_clear(s->batch);
+    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(first, sizeof(first)),
+                      gw_bytes(end, sizeof(end)));
+    meta_put_dropped(s, s->batch, &d);
+    meta_put_state(s, s->batch);
+    int err = s->ops->write(s->engine, s->batch, s->cfg.durability == GW_DURABILITY_SYNC);
+    if (err) {
+        GW_COUNT(s->storage_counters.errors);
+        store_fail(s, "dropping a mailbox", err);
+        done->status = -EIO;
+    }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk in memory for the engine `mem`: it outlives the store that writes it, remembers what was
+ * synced, and fails on request. For tests and the simulation.
+ */
+#ifndef GW_STORAGE_MEM_H
+#define GW_STORAGE_MEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gw_mem_disk;
+
+/* The seed decides what survives of unsynced writes. */
+struct gw_mem_disk *gw_mem_disk_new(uint64_t seed);
+/* No store may be open on it. */
+void gw_mem_disk_free(struct gw_mem_disk **d);
+
+enum gw_mem_crash {
+    GW_MEM_KILL,       /* the process died: everything written is there */
+    GW_MEM_POWER_LOSS, /* everything not synced is gone */
+    GW_MEM_TORN,       /* of what was not synced a random prefix is there, at times up to the write
+                          that was refused */
+};
+
+/* The machine or process stops now. The store that is open on the disk loses it: all its calls fail
+ * from here on, and it can only be freed. */
+void gw_mem_crash(struct gw_mem_disk *d, enum gw_mem_crash how);
+
+struct gw_mem_faults {
+    uint32_t fail_at;  /* the n-th write from now fails with -EIO, as do all later ones; 0: never */
+    bool full;         /* writes fail with -ENOSPC */
+    bool sync_ignored; /* a disk that lies: sync does nothing */
+};
+
+void gw_mem_set_faults(struct gw_mem_disk *d, const struct gw_mem_faults *f);
+uint64_t gw_mem_writes(struct gw_mem_disk *d);
+
+#endif

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The embedded engine: one RocksDB, a column family a space. */
+#include <rocksdb/c.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../dataplane/base/check.h"
+#include "engine.h"
+#include "rocksdb_tuning.h"
+
+struct gw_engine {
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *cf[GW_SPACE_COUNT];
+    rocksdb_cache_t *cache;
+    rocksdb_writeoptions_t *write_sync, *write_async;
+    rocksdb_readoptions_t *read_any;     /* in the order of all keys */
+    rocksdb_readoptions_t *read_mailbox; /* within one prefix: filters apply */
+};
+
+struct gw_batch {
+    struct gw_engine *engine;
+    rocksdb_writebatch_t *b;
+};
+
+#define PREFIX_BYTES_MAX 64
+
+struct gw_iter {
+    rocksdb_iterator_t *it;
+    uint8_t prefix[PREFIX_BYTES_MAX];
+    size_t prefix_len;
+};
+
+/* The name of META's column family must be "default": RocksDB has one of that name always. */
+static const char *cf_name(enum gw_space space)
+{
+    return space == GW_SPACE_META ? "default" : gw_space_name(space);
+}
+
+/* The C API gives a status as text only. */
+static int status_of(const char *text)
+{
+    if (strncmp(text, "Corruption", 10) == 0)
+        return -EBADMSG;
+    if (strstr(text, "No space left") != NULL || strstr(text, "Disk quota") != NULL)
+        return -ENOSPC;
+    if (strstr(text, "lock") != NULL && strncmp(text, "IO error", 8) == 0)
+        return -EBUSY;
+    return -EIO;
+}
+
+static int take_status(char *text)
+{
+    if (text == NULL)
+        return 0;
+    int err = status_of(text);
+    rocksdb_free(text);
+    return err;
+}
+
+/* ---- open ---- */
+
+static char *open_db(struct gw_engine *e, const char *path, enum tuning_recovery recovery)
+{
+    const char *names[GW_SPACE_COUNT];
+    const rocksdb_options_t *options[GW_SPACE_COUNT];
+    rocksdb_options_t *owned[GW_SPACE_COUNT];
+    for (int i = 0; i < GW_SPACE_COUNT; i++) {
+        names[i] = cf_name((enum gw_space)i);
+        options[i] = owned[i] = tuning_space((enum gw_space)i, e->cache);
+    }
+    rocksdb_options_t *db = tuning_db(recovery);
+    char *text = NULL;
+    e->db = rocksdb_open_column_families(db, path, GW_SPACE_COUNT, names, options, e->cf, &text);
+    rocksdb_options_destroy(db);
+    for (int i = 0; i < GW_SPACE_COUNT; i++)
+        rocksdb_options_destroy(owned[i]);
+    return text;
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* Links the write-ahead logs into a directory of their own before RocksDB replaces them. */
+static int keep_logs(const char *path, char kept[256])
+{
+    snprintf(kept, 256, "%.200s/damaged-%lld", path, (long long)time(NULL));
+    if (mkdir(kept, 0700) != 0 && errno != EEXIST)
+        return -errno;
+    DIR *d = opendir(path);
+    if (d == NULL)
+        return -errno;
+    int err = 0;
+    struct dirent *f;
+    while (!err && (f = readdir(d)) != NULL) {
+        if (!ends_with(f->d_name, ".log"))
+            continue;
+        char from[512], to[512];
+        snprintf(from, sizeof(from), "%.220s/%.255s", path, f->d_name);
+        snprintf(to, sizeof(to), "%.220s/%.255s", kept, f->d_name);
+        if (link(from, to) != 0 && errno != EEXIST)
+            err = -errno;
+    }
+    closedir(d);
+    return err;
+}
+
+/* The log is damaged before its end. Nothing that can still be read is given up: the files are kept
+ * for the operator, and the log is read again with its bad records skipped. Segments that went with
+ * them show as a gap in the numbers, which the store reports. */
+static char *salvage(struct gw_engine *e, const struct gw_engine_options *o, char *text)
+{
+    char kept[256], line[1024];
+    int err = keep_logs(o->path, kept);
+    if (err)
+        return text;
+    snprintf(
+        line, sizeof(line),
+        "the write-ahead log is damaged (%.300s); its files are kept in %s, all of it that can "
+        "be read is used",
+        text, kept);
+    o->report(o->report_arg, line);
+    rocksdb_free(text);
+    return open_db(e, o->path, TUNING_SALVAGE);
+}
+
+/* A column family that this program does not know was written by a later one. */
+static int refuse_unknown(const char *path, char err[256])
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    size_t count = 0;
+    char *text = NULL;
+    char **names = rocksdb_list_column_families(o, path, &count, &text);
+    rocksdb_options_destroy(o);
+    if (text != NULL) { /* a fresh directory; anything worse is seen again at open */
+        rocksdb_free(text);
+        return 0;
+    }
+    int status = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool known = false;
+        for (int k = 0; k < GW_SPACE_COUNT; k++)
+            known |= strcmp(names[i], cf_name((enum gw_space)k)) == 0;
+        if (!known) {
+            snprintf(err, 256, "%.120s holds \"%.60s\", which this program does not know", path,
+                     names[i]);
+            status = -ENOTSUP;
+        }
+    }
+    rocksdb_list_column_families_destroy(names, count);
+    return status;
+}
+
+static void start_threads(void)
+{
+    /* Now, by the thread that opens: they inherit its affinity and priority, which must not be
+     * those of the commit thread that would otherwise start them at its first full memtable. */
+    rocksdb_env_t *env = rocksdb_create_default_env();
+    rocksdb_env_set_background_threads(env, 1);
+    rocksdb_env_set_high_priority_background_threads(env, 1);
+    rocksdb_env_destroy(env);
+}
+
+static void rocks_free(struct gw_engine **ep)
+{
+    struct gw_engine *e = *ep;
+    for (int i = 0; i < GW_SPACE_COUNT; i++)
+        if (e->cf[i] != NULL)
+            rocksdb_column_family_handle_destroy(e->cf[i]);
+    if (e->db != NULL)
+        rocksdb_close(e->db);
+    rocksdb_writeoptions_destroy(e->write_sync);
+    rocksdb_writeoptions_destroy(e->write_async);
+    rocksdb_readoptions_destroy(e->read_any);
+    rocksdb_readoptions_destroy(e->read_mailbox);
+    rocksdb_cache_destroy(e->cache);
+    free(e);
+    *ep = NULL;
+}
+
+static struct gw_engine *engine_new(void)
+{
+    struct gw_engine *e = calloc(1, sizeof(*e));
+    check(e != NULL);
+    e->cache = tuning_cache();
+    e->write_sync = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(e->write_sync, 1);
+    e->write_async = rocksdb_writeoptions_create();
+    e->read_any = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_total_order_seek(e->read_any, 1);
+    e->read_mailbox = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_prefix_same_as_start(e->read_mailbox, 1);
+    return e;
+}
+
+static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o, char err[256])
+{
+    if (mkdir(o->path, 0700) != 0 && errno != EEXIST) {
+        int status = -errno;
+        snprintf(err, 256, "cannot make %.150s: %s", o->path, strerror(errno));
+        return status;
+    }
+    int status = refuse_unknown(o->path, err);
+    if (status)
+        return status;
+    start_threads();
+    struct gw_engine *e = engine_new();
+    char *text = open_db(e, o->path, TUNING_STRICT);
+    if (text != NULL && status_of(text) == -EBADMSG)
+        text = salvage(e, o, text);
+    if (text != NULL) {
+        snprintf(err, 256, "%.250s", text);
+        status = take_status(text);
+        if (status == -EBUSY)
+            snprintf(err, 256, "%.200s is in use by another process", o->path);
+        rocks_free(&e);
+        return status;
+    }
+    *out = e;
+    return 0;
+}
+
+/* ---- batches ---- */
+
+static struct gw_batch *rocks_batch_new(struct gw_engine *e)
+{
+    struct gw_batch *b = calloc(1, sizeof(*b));
+    check(b != NULL);
+    b->engine = e;
+    b->b = rocksdb_writebatch_create();
+    return b;
+}
+
+static void rocks_batch_free(struct gw_batch **b)
+{
+    rocksdb_writebatch_destroy((*b)->b);
+    free(*b);
+    *b = NULL;
+}
+
+static void rocks_batch_clear(struct gw_batch *b)
+{
+    rocksdb_writebatch_clear(b->b);
+}
+
+static void rocks_put(struct gw_batch *b, enum gw_space space, struct gw_bytes key,
+                      struct gw_bytes value)
+{
+    rocksdb_writebatch_put_cf(b->b, b->engine->cf[space], (const char *)key.p, key.len,
+                              (const char *)value.p, value.len);
+}
+
+static void rocks_del(struct gw_batch *b, enum gw_space space, struct gw_bytes key)
+{
+    rocksdb_writebatch_delete_cf(b->b, b->engine->cf[space], (const char *)key.p, key.len);
+}
+
+static void rocks_del_once(struct gw_batch *b, enum gw_space space, struct gw_bytes key)
+{
+    rocksdb_writebatch_singledelete_cf(b->b, b->engine->cf[space], (const char *)key.p, key.len);
+}
+
+static void rocks_del_range(struct gw_batch *b, enum gw_space space, struct gw_bytes first,
+                            struct gw_bytes end)
+{
+    rocksdb_writebatch_delete_range_cf(b->b, b->engine->cf[space], (const char *)first.p, first.len,
+                                       (const char *)end.p, end.len);
+}
+
+static int rocks_write(struct gw_engine *e, struct gw_batch *b, bool sync)
+{
+    char *text = NULL;
+    rocksdb_write(e->db, sync ? e->write_sync : e->write_async, b->b, &text);
+    return take_status(text);
+}
+
+/* ---- reads ---- */
+
+static int rocks_get(struct gw_engine *e, enum gw_space space, struct gw_bytes key, void *buf,
+                     size_t cap, size_t *len)
+{
+    char *text = NULL;
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(e->db, e->read_any, e->cf[space],
+                                                           (const char *)key.p, key.len, &text);
+    if (text != NULL)
+        return take_status(text);
+    if (slice == NULL)
+        return -ENOENT;
+    const char *value = rocksdb_pinnableslice_value(slice, len);
+    if (cap > 0)
+        memcpy(buf, value, *len < cap ? *len : cap);
+    rocksdb_pinnableslice_destroy(slice);
+    return 0;
+}
+
+static struct gw_iter *rocks_iter_new(struct gw_engine *e, enum gw_space space,
+                                      struct gw_bytes prefix)
+{
+    check(prefix.len <= PREFIX_BYTES_MAX);
+    struct gw_iter *it = calloc(1, sizeof(*it));
+    check(it != NULL);
+    it->prefix_len = prefix.len;
+    if (prefix.len > 0)
+        memcpy(it->prefix, prefix.p, prefix.len);
+    bool one_mailbox = space == GW_SPACE_MAILBOX && prefix.len > 0;
+    it->it = rocksdb_create_iterator_cf(e->db, one_mailbox ? e->read_mailbox : e->read_any,
+                                        e->cf[space]);
+    return it;
+}
+
+static void rocks_iter_free(struct gw_iter **it)
+{
+    rocksdb_iter_destroy((*it)->it);
+    free(*it);
+    *it = NULL;
+}
+
+static void rocks_seek(struct gw_iter *it, struct gw_bytes key)
+{
+    rocksdb_iter_seek(it->it, (const char *)key.p, key.len);
+}
+
+static void rocks_seek_for_prev(struct gw_iter *it, struct gw_bytes key)
+{
+    rocksdb_iter_seek_for_prev(it->it, (const char *)key.p, key.len);
+}
+
+static void rocks_next(struct gw_iter *it)
+{
+    rocksdb_iter_next(it->it);
+}
+
+static struct gw_bytes rocks_key(const struct gw_iter *it)
+{
+    size_t len;
+    const char *p = rocksdb_iter_key(it->it, &len);
+    return gw_bytes(p, len);
+}
+
+static bool rocks_valid(const struct gw_iter *it)
+{
+    if (!rocksdb_iter_valid(it->it))
+        return false;
+    struct gw_bytes key = rocks_key(it);
+    return key.len >= it->prefix_len && memcmp(key.p, it->prefix, it->prefix_len) == 0;
+}
+
+static struct gw_bytes rocks_value(const struct gw_iter *it)
+{
+    size_t len;
+    const char *p = rocksdb_iter_value(it->it, &len);
+    return gw_bytes(p, len);
+}
+
+static int rocks_status(const struct gw_iter *it)
+{
+    char *text = NULL;
+    rocksdb_iter_get_error(it->it, &text);
+    return take_status(text);
+}
+
+const struct gw_engine_ops gw_engine_rocksdb = {
+    .name = "rocksdb",
+    .open = rocks_open,
+    .free = rocks_free,
+    .batch_new = rocks_batch_new,
+    .batch_free = rocks_batch_free,
+    .batch_clear = rocks_batch_clear,
+    .put = rocks_put,
+    .del = rocks_del,
+    .del_once = rocks_del_once,
+    .del_range = rocks_del_range,
+    .write = rocks_write,
+    .get = rocks_get,
+    .iter_new = rocks_iter_new,
+    .iter_free = rocks_iter_free,
+    .seek = rocks_seek,
+    .seek_for_prev = rocks_seek_for_prev,
+    .next = rocks_next,
+    .valid = rocks_valid,
+    .key = rocks_key,
+    .value = rocks_value,
+    .status = rocks_status,
+};

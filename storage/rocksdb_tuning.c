@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every option of RocksDB that is not its default, with the reason. */
+#include "rocksdb_tuning.h"
+
+#include "segment.h"
+
+#define MIB ((size_t)1 << 20)
+
+rocksdb_cache_t *tuning_cache(void)
+{
+    /* Messages are read once, in order, soon after they were written or long after: a cache pays
+     * for filters, indexes and accounts, not for bodies. */
+    return rocksdb_cache_create_lru(64 * MIB);
+}
+
+rocksdb_options_t *tuning_db(enum tuning_recovery recovery)
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_create_missing_column_families(o, 1);
+
+    /* The default, point-in-time, drops all that follows a bad record without a word. Tolerating a
+     * torn tail only: the tail was never synced, so nothing in it was acknowledged; anything else
+     * makes the open fail, and rocksdb.c decides. */
+    rocksdb_options_set_wal_recovery_mode(o, recovery == TUNING_STRICT
+                                                 ? rocksdb_tolerate_corrupted_tail_records_recovery
+                                                 : rocksdb_skip_any_corrupted_records_recovery);
+
+    /* A column family that is seldom written keeps whole log files alive: bounds both disk space
+     * and what a start after a crash has to read. */
+    rocksdb_options_set_max_total_wal_size(o, 256 * MIB);
+
+    /* The commit thread's memtable insert need not hold up the next write to the log file. */
+    rocksdb_options_set_enable_pipelined_write(o, 1);
+
+    /* One flush and one compaction at a time: they share a core with the commit thread. */
+    rocksdb_options_set_max_background_jobs(o, 2);
+
+    /* Let written data trickle to disk, so that no commit's fdatasync waits for a burst of it. */
+    rocksdb_options_set_bytes_per_sync(o, MIB);
+
+    /* Whoever drops the last reference to a memtable or file must not pay for freeing it. */
+    rocksdb_options_set_avoid_unnecessary_blocking_io(o, 1);
+
+    /* The process may open some 20,000 files, most of them are sockets elsewhere. */
+    rocksdb_options_set_max_open_files(o, 1000);
+
+    /* Opening must not read every table for statistics. */
+    rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
+    rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(o, 1);
+
+    /* RocksDB's own log: warnings only, bounded, no periodic dumps. */
+    rocksdb_options_set_info_log_level(o, 2);
+    rocksdb_options_set_max_log_file_size(o, 4 * MIB);
+    rocksdb_options_set_keep_log_file_num(o, 4);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_stats_persist_period_sec(o, 0);
+    return o;
+}
+
+static void tables(rocksdb_options_t *o, rocksdb_cache_t *cache, bool whole_keys)
+{
+    rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(t, cache);
+    /* Mailboxes are read in runs of some 300 bytes a record: larger blocks, smaller index. */
+    rocksdb_block_based_options_set_block_size(t, 16384);
+    /* Indexes and filters are charged to the cache too: memory stays within its limit. */
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+    /* Most mailboxes are empty when their owner connects: the filter answers without a read. */
+    rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_whole_key_filtering(t, whole_keys);
+    /* XXH3 is the cheapest that finds flipped bits. */
+    rocksdb_block_based_options_set_checksum(t, 4);
+    rocksdb_block_based_options_set_format_version(t, 5);
+    rocksdb_options_set_block_based_table_factory(o, t);
+    rocksdb_block_based_options_destroy(t);
+}
+
+static void tune_log(rocksdb_options_t *o)
+{
+    /* A segment is put and deleted within seconds, usually in the same memtable; the flush then
+     * writes neither. So the memtable is as large as a few seconds of full load. */
+    rocksdb_options_set_write_buffer_size(o, 64 * MIB);
+    rocksdb_options_set_max_write_buffer_number(o, 4);
+}
+
+static void tune_mailbox(rocksdb_options_t *o)
+{
+    rocksdb_options_set_write_buffer_size(o, 64 * MIB);
+    rocksdb_options_set_max_write_buffer_number(o, 3);
+    /* A read concerns one mailbox: filters by mailbox, in tables and in the memtable. */
+    rocksdb_options_set_prefix_extractor(
+        o, rocksdb_slicetransform_create_fixed_prefix(sizeof(struct gw_mailbox_id)));
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.05);
+    /* Delivered messages leave tombstones in runs; a table full of them is compacted early, so that
+     * a seek never wades through what was delivered long ago. */
+    rocksdb_options_add_compact_on_deletion_collector_factory(o, 4096, 2048);
+}
+
+rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache)
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    /* What is stored is sealed, so it does not compress. */
+    rocksdb_options_set_compression(o, rocksdb_no_compression);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_write_buffer_size(o, 8 * MIB);
+    if (space == GW_SPACE_LOG)
+        tune_log(o);
+    else if (space == GW_SPACE_MAILBOX)
+        tune_mailbox(o);
+    tables(o, cache, space != GW_SPACE_MAILBOX);
+    return o;
+}

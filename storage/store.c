@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "store_int.h"
+
+/* How long the storage thread sleeps at most: it also looks for segments to spill. */
+#define IDLE_SLEEP_US_MAX 100000
+
+uint64_t store_now_us(const struct gw_store *s)
+{
+    if (s->cfg.clock_us != NULL)
+        return s->cfg.clock_us(s->cfg.clock_arg);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void report_to_stderr(void *arg, const char *line)
+{
+    fprintf(stderr, "store: %s\n", line);
+}
+
+void store_report(const struct gw_store *s, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    s->cfg.report(s->cfg.report_arg, line);
+}
+
+void store_fail(struct gw_store *s, const char *what, int err)
+{
+    if (!atomic_exchange(&s->failed, true))
+        store_report(s, "%s failed: %s; nothing more is written", what, strerror(-err));
+}
+
+uint8_t *store_scratch(struct gw_store *s, size_t len)
+{
+    if (len > s->scratch_cap) {
+        free(s->scratch);
+        s->scratch_cap = len * 2;
+        s->scratch = malloc(s->scratch_cap);
+        check(s->scratch != NULL);
+    }
+    return s->scratch;
+}
+
+/* ---- the storage thread ---- */
+
+void store_complete(struct gw_store_client *c, const struct gw_store_completion *done)
+{
+    /* The client's credit for the request is its room for the completion. */
+    check(gw_ring_push(c->storage_done, done));
+    c->completed = true;
+}
+
+static void pop_requests(struct gw_store *s)
+{
+    struct gw_store_request r[64];
+    s->popped_count = 0;
+    for (unsigned i = 0; i < s->cfg.client_count; i++) {
+        struct gw_store_client *c = &s->clients[i];
+        unsigned room, n;
+        while ((room = PASS_REQUESTS_MAX - s->popped_count) > 0 &&
+               (n = gw_ring_pop(c->storage_requests, r, room < 64 ? room : 64)) > 0)
+            for (unsigned k = 0; k < n; k++)
+                s->popped[s->popped_count++] = (struct popped){c, r[k]};
+    }
+}
+
+static void serve_one(struct gw_store *s, const struct popped *p)
+{
+    struct gw_store_completion done = {.op = p->r.op, .tag = p->r.tag};
+    switch (p->r.op) {
+    case GW_STORE_READ:
+        mailbox_read(s, &p->r, &done);
+        break;
+    case GW_STORE_MAILBOX:
+        mailbox_state(s, &p->r, &done);
+        break;
+    case GW_STORE_DROP_MAILBOX:
+        mailbox_drop(s, &p->r, &done);
+        break;
+    case GW_STORE_GET:
+        small_get(s, &p->r, &done);
+        break;
+    case GW_STORE_SCAN:
+        small_scan(s, &p->r, &done);
+        break;
+    case GW_STORE_SCAN_EVENTS:
+        events_scan(s, &p->r, &done);
+        break;
+    case GW_STORE_TRIM_EVENTS:
+        events_trim(s, &p->r, &done);
+        break;
+    default:
+        check(false);
+    }
+    store_complete(p->client, &done);
+}
+
+static void wake_completed(struct gw_store *s)
+{
+    for (unsigned i = 0; i < s->cfg.client_count; i++) {
+        if (!s->clients[i].completed)
+            continue;
+        s->clients[i].completed = false;
+        wake_up(&s->clients[i].wake);
+    }
+}
+
+/* Requests are taken before segments are indexed: a client submits a READ only after its APPEND was
+ * complete, and the segment was handed over before that. So every READ finds what it must see. */
+unsigned store_storage_pass(struct gw_store *s)
+{
+    uint64_t now_us = store_now_us(s);
+    pop_requests(s);
+    unsigned work = s->popped_count;
+    work += index_handover(s, now_us);
+    for (unsigned i = 0; i < s->popped_count; i++)
+        if (s->popped[i].r.op != GW_STORE_CAS)
+            serve_one(s, &s->popped[i]);
+    small_cas_pass(s);
+    wake_completed(s);
+    work += spill_pass(s, now_us);
+    atomic_store_explicit(&s->window_messages, s->window.message_count, memory_order_relaxed);
+    return work;
+}
+
+static bool storage_has_work(const struct gw_store *s)
+{
+    if (gw_ring_count(s->handover) > 0 || atomic_load(&s->stop))
+        return true;
+    for (unsigned i = 0; i < s->cfg.client_count; i++)
+        if (gw_ring_count(s->clients[i].storage_requests) > 0)
+            return true;
+    return false;
+}
+
+static void storage_sleep(struct gw_store *s)
+{
+    wake_arm(&s->storage_wake);
+    if (storage_has_work(s)) {
+        wake_disarm(&s->storage_wake);
+        return;
+    }
+    uint64_t us = spill_due_us(s, store_now_us(s));
+    wake_sleep(&s->storage_wake, us < IDLE_SLEEP_US_MAX ? us : IDLE_SLEEP_US_MAX);
+}
+
+static void *storage_main(void *arg)
+{
+    struct gw_store *s = arg;
+    while (!atomic_load(&s->stop))
+        if (store_storage_pass(s) == 0)
+            storage_sleep(s);
+    return NULL;
+}
+
+unsigned gw_store_storage_poll(struct gw_store *s)
+{
+    check(!s->thread_runs);
+    return store_storage_pass(s);
+}
+
+/* ---- clients ---- */
+
+struct gw_store_client *gw_store_client(struct gw_store *s, unsigned index)
+{
+    check(index < s->cfg.client_count);
+    return &s->clients[index];
+}
+
+int gw_store_submit(struct gw_store_client *c, const struct gw_store_request *r)
+{
+    struct gw_store *s = c->store;
+    check(r->key_len <= GW_STORE_KEY_BYTES_MAX && r->op != 0 && r->op < GW_STORE_NOTE);
+    bool append = r->op == GW_STORE_APPEND;
+    uint32_t *out = append ? &c->appends_out : &c->requests_out;
+    if (*out == s->cfg.requests_max)
+        return -EAGAIN;
+    check(gw_ring_push(append ? c->append_requests : c->storage_requests, r));
+    (*out)++;
+    wake_up(append ? &s->commit_wake : &s->storage_wake);
+    return 0;
+}
+
+static bool take_note(struct gw_store_client *c, struct gw_store_completion *out)
+{
+    if (!atomic_load_explicit(&c->follows, memory_order_relaxed))
+        return false;
+    uint64_t note = atomic_load_explicit(&c->note, memory_order_acquire);
+    if (note == c->note_seen)
+        return false;
+    c->note_seen = note;
+    *out = (struct gw_store_completion){.op = GW_STORE_NOTE, .seq = note};
+    return true;
+}
+
+static unsigned pop_completions(struct gw_store_client *c, struct gw_store_completion *out,
+                                unsigned max)
+{
+    unsigned n = gw_ring_pop(c->append_done, out, max);
+    c->appends_out -= n;
+    if (n < max) {
+        unsigned k = gw_ring_pop(c->storage_done, out + n, max - n);
+        c->requests_out -= k;
+        n += k;
+    }
+    if (n < max && take_note(c, out + n))
+        n++;
+    return n;
+}
+
+unsigned gw_store_poll(struct gw_store_client *c, struct gw_store_completion *out, unsigned max)
+{
+    if (!c->sleeps)
+        return pop_completions(c, out, max);
+    /* While completions are left the fd stays readable; when none are, it is armed again. */
+    unsigned n = pop_completions(c, out, max);
+    if (n == max)
+        return n;
+    wake_disarm(&c->wake);
+    wake_arm(&c->wake);
+    n += pop_completions(c, out + n, max - n);
+    if (n == max)
+        wake_up(&c->wake);
+    return n;
+}
+
+static unsigned call_poll(struct gw_store_client *c, const struct gw_store_request *r,
+                          struct gw_store_completion *out)
+{
+    unsigned n;
+    /* Notes are only wake-ups: the next event scan finds what they told of. */
+    do
+        n = gw_store_poll(c, out, 1);
+    while (n == 1 && out->op == GW_STORE_NOTE);
+    check(n == 0 || (out->op == r->op && out->tag == r->tag));
+    return n;
+}
+
+int gw_store_call(struct gw_store_client *c, struct gw_store_request *r,
+                  struct gw_store_completion *out)
+{
+    struct gw_store *s = c->store;
+    check(c->appends_out == 0 && c->requests_out == 0);
+    check(gw_store_submit(c, r) == 0);
+    while (call_poll(c, r, out) == 0) {
+        if (!s->cfg.own_thread) {
+            gw_store_commit_poll(s);
+            gw_store_storage_poll(s);
+            continue;
+        }
+        wake_arm(&c->wake);
+        if (gw_ring_count(c->append_done) + gw_ring_count(c->storage_done) > 0)
+            wake_disarm(&c->wake);
+        else
+            wake_sleep(&c->wake, IDLE_SLEEP_US_MAX);
+    }
+    return out->status;
+}
+
+int gw_store_client_fd(struct gw_store_client *c)
+{
+    c->sleeps = true;
+    wake_arm(&c->wake);
+    /* What is complete already was told to nobody. */
+    if (gw_ring_count(c->append_done) + gw_ring_count(c->storage_done) > 0)
+        wake_up(&c->wake);
+    return c->wake.fd;
+}
+
+void gw_store_follow(struct gw_store_client *c)
+{
+    c->note_seen = atomic_load_explicit(&c->note, memory_order_acquire);
+    atomic_store(&c->follows, true);
+}
+
+/* ---- life ---- */
+
+static void close_client(struct gw_store_client *c)
+{
+    gw_ring_free(&c->append_requests);
+    gw_ring_free(&c->append_done);
+    gw_ring_free(&c->storage_requests);
+    gw_ring_free(&c->storage_done);
+    wake_close(&c->wake);
+}
+
+static int open_client(struct gw_store *s, unsigned index)
+{
+    struct gw_store_client *c = &s->clients[index];
+    c->store = s;
+    c->index = index;
+    uint32_t slots = s->cfg.requests_max;
+    int err;
+    if ((err = wake_open(&c->wake)) ||
+        (err = gw_ring_open(&c->append_requests, "store-append", sizeof(struct gw_store_request),
+                            slots)) ||
+        (err = gw_ring_open(&c->append_done, "store-appended", sizeof(struct gw_store_completion),
+                            slots)) ||
+        (err = gw_ring_open(&c->storage_requests, "store-request", sizeof(struct gw_store_request),
+                            slots)))
+        return err;
+    return gw_ring_open(&c->storage_done, "store-done", sizeof(struct gw_store_completion), slots);
+}
+
+static int open_rings(struct gw_store *s)
+{
+    int err =
+        gw_ring_open(&s->handover, "store-handover", sizeof(struct window_segment), HANDOVER_SLOTS);
+    if (!err)
+        err = wake_open(&s->commit_wake);
+    if (!err)
+        err = wake_open(&s->storage_wake);
+    for (unsigned i = 0; i < s->cfg.client_count && !err; i++)
+        err = open_client(s, i);
+    if (!err)
+        err = window_open(&s->window, 2 * s->cfg.window_bytes_max);
+    return err;
+}
+
+static void close_all(struct gw_store *s)
+{
+    if (s->commit_batch != NULL)
+        s->ops->batch_free(&s->commit_batch);
+    if (s->batch != NULL)
+        s->ops->batch_free(&s->batch);
+    if (s->engine != NULL)
+        s->ops->free(&s->engine);
+    for (unsigned i = 0; i < s->cfg.client_count; i++)
+        close_client(&s->clients[i]);
+    gw_ring_free(&s->handover);
+    wake_close(&s->commit_wake);
+    wake_close(&s->storage_wake);
+    window_close(&s->window);
+    free(s->clients);
+    free(s->dropped);
+    free(s->scratch);
+    free(s);
+}
+
+static int open_engine(struct gw_store *s, char err[256])
+{
+    struct gw_engine_options o = {.path = s->cfg.path,
+                                  .disk = s->cfg.disk,
+                                  .report = s->cfg.report,
+                                  .report_arg = s->cfg.report_arg};
+    int status = s->ops->open(&s->engine, &o, err);
+    if (status)
+        return status;
+    s->commit_batch = s->ops->batch_new(s->engine);
+    s->batch = s->ops->batch_new(s->engine);
+    return store_recover(s, err);
+}
+
+static int start_thread(struct gw_store *s)
+{
+    if (!s->cfg.own_thread)
+        return 0;
+    int e = pthread_create(&s->thread, NULL, storage_main, s);
+    s->thread_runs = e == 0;
+    if (s->thread_runs)
+        pthread_setname_np(s->thread, "gw-storage");
+    return -e;
+}
+
+/* Threads inherit the affinity of their creator: while the store opens, this thread stands where
+ * the storage thread and the engine's own are to run. */
+static int open_there(struct gw_store *s, char err[256])
+{
+    cpu_set_t before, there;
+    if (s->cfg.storage_cpu >= 0) {
+        CPU_ZERO(&there);
+        CPU_SET((unsigned)s->cfg.storage_cpu, &there);
+        if (sched_getaffinity(0, sizeof(before), &before) != 0 ||
+            sched_setaffinity(0, sizeof(there), &there) != 0) {
+            snprintf(err, 256, "cannot run on CPU %d: %s", s->cfg.storage_cpu, strerror(errno));
+            return -errno;
+        }
+    }
+    int status = open_engine(s, err);
+    if (!status) {
+        status = start_thread(s);
+        if (status)
+            snprintf(err, 256, "cannot start the storage thread: %s", strerror(-status));
+    }
+    if (s->cfg.storage_cpu >= 0)
+        check(sched_setaffinity(0, sizeof(before), &before) == 0);
+    return status;
+}
+
+int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char err[256])
+{
+    check(cfg->client_count > 0 && cfg->requests_max > 0);
+    const struct gw_engine_ops *ops = gw_engine_by_name(cfg->engine);
+    if (ops == NULL) {
+        snprintf(err, 256, "no storage engine is called \"%s\"", cfg->engine);
+        return -EINVAL;
+    }
+    struct gw_store *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
+    check(s != NULL);
+    *s = (struct gw_store){.cfg = *cfg,
+                           .ops = ops,
+                           .commit_wake = {.fd = -1},
+                           .storage_wake = {.fd = -1},
+                           .window = {.region = {.fd = -1}}};
+    if (s->cfg.report == NULL)
+        s->cfg.report = report_to_stderr;
+    check(getrandom(&s->cas_key, sizeof(s->cas_key), 0) == sizeof(s->cas_key));
+    s->clients = calloc(cfg->client_count, sizeof(*s->clients));
+    check(s->clients != NULL);
+    for (unsigned i = 0; i < cfg->client_count; i++)
+        s->clients[i].wake.fd = -1;
+    int status = open_rings(s);
+    if (status)
+        snprintf(err, 256, "cannot reserve the store's memory: %s", strerror(-status));
+    else
+        status = open_there(s, err);
+    if (status) {
+        close_all(s);
+        return status;
+    }
+    *out = s;
+    return 0;
+}
+
+void gw_store_free(struct gw_store **sp)
+{
+    struct gw_store *s = *sp;
+    if (s == NULL)
+        return;
+    if (s->thread_runs) {
+        atomic_store(&s->stop, true);
+        wake_up(&s->storage_wake);
+        pthread_join(s->thread, NULL);
+        s->thread_runs = false;
+    }
+    /* Alone now: what was submitted is done before the end. */
+    do
+        while (store_storage_pass(s) > 0)
+            ;
+    while (gw_store_commit_poll(s) > 0);
+    close_all(s);
+    *sp = NULL;
+}
+
+/* ---- state for operators ---- */
+
+static const struct gw_counter_desc counter_descs[] = {GW_STORE_COUNTERS(GW_COUNTER_DESC)};
+
+static struct gw_counter_set counter_set(const char *prefix, const struct gw_store_counters *c)
+{
+    return (struct gw_counter_set){.prefix = prefix,
+                                   .descs = counter_descs,
+                                   .values = (const uint64_t *)c,
+                                   .count = sizeof(*c) / sizeof(uint64_t)};
+}
+
+struct gw_counter_set gw_store_counters_commit(const struct gw_store *s)
+{
+    return counter_set("store_commit", &s->commit_counters);
+}
+
+struct gw_counter_set gw_store_counters_storage(const struct gw_store *s)
+{
+    return counter_set("store", &s->storage_counters);
+}
+
+struct gw_store_state gw_store_state(const struct gw_store *s)
+{
+    return (struct gw_store_state){
+        .window_bytes = window_bytes(&s->window),
+        .window_messages = atomic_load_explicit(&s->window_messages, memory_order_relaxed),
+        .segment_next = atomic_load_explicit(&s->segment_next, memory_order_relaxed),
+        .segment_oldest = atomic_load_explicit(&s->segment_oldest, memory_order_relaxed),
+        .failed = atomic_load(&s->failed),
+    };
+}

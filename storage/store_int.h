@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the store: who owns which field, and what its files call of each other. */
+#ifndef GW_STORAGE_STORE_INT_H
+#define GW_STORAGE_STORE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "../dataplane/base/check.h"
+#include "../dataplane/base/ring.h"
+#include "../dataplane/base/siphash.h"
+#include "engine.h"
+#include "store.h"
+#include "wake.h"
+#include "window.h"
+
+/* One group commit: bounded, so that the first of many does not wait for the last. */
+#define COMMIT_SEGMENTS_MAX 256
+#define COMMIT_BYTES_MAX    (8u << 20)
+/* Segments between the commit thread and the storage thread. */
+#define HANDOVER_SLOTS 4096
+/* Requests that the storage thread takes in one pass, and so the largest batch of CAS. */
+#define PASS_REQUESTS_MAX 1024
+/* What one pass may spill: a read that arrives meanwhile waits for it. */
+#define PASS_SPILL_RECORDS_MAX 512
+#define PASS_SPILL_BYTES_MAX   (1u << 20)
+
+#define MAILBOX_KEY_BYTES   (sizeof(struct gw_mailbox_id) + 8)
+#define EVENTS_KEY_BYTES    12
+#define SMALL_KEY_BYTES_MAX (1 + GW_STORE_KEY_BYTES_MAX)
+
+struct gw_store_client {
+    struct gw_store *store;
+    unsigned index;
+
+    /* the client's thread */
+    uint32_t appends_out, requests_out; /* submitted, completion not yet polled */
+    uint64_t note_seen;
+    bool sleeps; /* it has asked for the fd */
+
+    struct gw_ring *append_requests, *append_done;   /* with the commit thread */
+    struct gw_ring *storage_requests, *storage_done; /* with the storage thread */
+    struct wake wake;
+    atomic_bool follows;
+    _Atomic uint64_t note; /* commit: number of the last durable segment */
+
+    /* the commit thread */
+    struct gw_store_request held; /* popped, but there was no room for it */
+    bool holds;
+    bool append_completed; /* in this pass */
+
+    /* the storage thread */
+    bool completed; /* in this pass */
+};
+
+/* What must survive, beside records: one value in META, written with every batch that changes it.
+ */
+struct store_state {
+    uint64_t segment_oldest; /* the lowest number that may be in the log */
+    uint64_t segment_next;   /* no number below was ever given twice */
+    uint64_t position_floor; /* above every position that was ever removed */
+    uint64_t events_trim;    /* events of segments below are forgotten */
+};
+
+/* A mailbox that was dropped while its messages lay in the log: those before `segment` are dead. */
+struct dropped {
+    struct gw_mailbox_id mailbox;
+    uint64_t segment;
+};
+
+struct append {
+    struct gw_store_client *client;
+    uint64_t tag;
+    struct window_segment segment;
+};
+
+struct popped {
+    struct gw_store_client *client;
+    struct gw_store_request r;
+};
+
+/* A CAS of this pass that was accepted: later ones of the pass see it. */
+struct cas_pending {
+    const struct gw_store_request *r;
+    uint64_t version; /* 0: deleted */
+    uint16_t next;    /* in its bucket, index + 1 */
+};
+
+#define CAS_BUCKETS (2 * PASS_REQUESTS_MAX)
+
+struct gw_store {
+    struct gw_store_config cfg;
+    const struct gw_engine_ops *ops;
+    struct gw_engine *engine;
+    struct gw_store_client *clients;
+    struct window window;
+    struct gw_ring *handover; /* struct window_segment, commit to storage */
+    atomic_bool failed;
+
+    /* commit thread */
+    struct wake commit_wake;
+    struct gw_batch *commit_batch;
+    struct append appends[COMMIT_SEGMENTS_MAX];
+    unsigned next_client; /* who is served first in the next pass */
+    _Atomic uint64_t segment_next;
+    struct gw_store_counters commit_counters;
+
+    /* storage thread */
+    _Alignas(64) pthread_t thread;
+    bool thread_runs;
+    atomic_bool stop;
+    struct wake storage_wake;
+    struct gw_batch *batch;
+    struct store_state state;
+    uint64_t segment_indexed; /* the highest that this thread knows */
+    bool index_dirty;         /* the batch holds deletes of spilled messages */
+    _Atomic uint64_t segment_oldest;
+    _Atomic uint64_t window_messages;
+    struct dropped *dropped;
+    size_t dropped_count;
+    uint64_t version_next, version_reserved;
+    struct popped popped[PASS_REQUESTS_MAX];
+    unsigned popped_count;
+    struct cas_pending cas[PASS_REQUESTS_MAX];
+    unsigned cas_count;
+    uint16_t cas_buckets[CAS_BUCKETS];
+    struct gw_sipkey cas_key;
+    uint8_t *scratch;
+    size_t scratch_cap;
+    struct gw_store_counters storage_counters;
+};
+
+/* store.c */
+uint64_t store_now_us(const struct gw_store *s);
+void store_report(const struct gw_store *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The engine failed: nothing is written from here on. */
+void store_fail(struct gw_store *s, const char *what, int err);
+/* At least len bytes of scratch. */
+uint8_t *store_scratch(struct gw_store *s, size_t len);
+void store_complete(struct gw_store_client *c, const struct gw_store_completion *done);
+unsigned store_storage_pass(struct gw_store *s);
+
+/* meta.c: what META holds */
+#define STORE_FORMAT 1
+void meta_put_state(struct gw_store *s, struct gw_batch *b);
+void meta_put_version(struct gw_store *s, struct gw_batch *b);
+void meta_put_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
+void meta_del_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
+int meta_load(struct gw_store *s, char err[256]);
+
+/* indexing.c: segments become known to the storage thread */
+unsigned index_handover(struct gw_store *s, uint64_t now_us);
+/* Adds s to the window; what it removes of spilled messages goes to the batch. */
+void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_t now_us);
+/* Writes the batch that index_segment filled, if it did. */
+void index_flush(struct gw_store *s);
+
+/* mailbox.c */
+void mailbox_key(uint8_t key[MAILBOX_KEY_BYTES], const struct gw_mailbox_id *id, uint64_t position);
+void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
+                  struct gw_store_completion *done);
+void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
+                   struct gw_store_completion *done);
+void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
+                  struct gw_store_completion *done);
+/* Deletes spilled messages first .. last into the batch. Returns how many there were. */
+uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
+                                uint64_t last);
+
+/* events.c */
+void events_key(uint8_t key[EVENTS_KEY_BYTES], uint64_t segment, uint32_t index);
+void events_scan(struct gw_store *s, const struct gw_store_request *r,
+                 struct gw_store_completion *done);
+void events_trim(struct gw_store *s, const struct gw_store_request *r,
+                 struct gw_store_completion *done);
+
+/* small.c */
+void small_get(struct gw_store *s, const struct gw_store_request *r,
+               struct gw_store_completion *done);
+void small_scan(struct gw_store *s, const struct gw_store_request *r,
+                struct gw_store_completion *done);
+/* All CAS of the pass as one durable write, with their completions. */
+void small_cas_pass(struct gw_store *s);
+
+/* spill.c */
+unsigned spill_pass(struct gw_store *s, uint64_t now_us);
+/* Until when the oldest segment may stay, in us from now; UINT64_MAX when there is none. */
+uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us);
+/* One step regardless of age. False when nothing is left or the engine failed. */
+bool spill_step(struct gw_store *s);
+
+/* recover.c */
+int store_recover(struct gw_store *s, char err[256]);
+
+#endif
