@@ -154,6 +154,8 @@ STORE_TEST(next_position_stays_above_what_was_removed_after_spill)
     rig_spill(rig);
     rig_take(rig, 1, 41, 41);
     cr_assert_geq(rig_next(rig, 1), 42);
+    rig_kill(rig);
+    cr_assert_geq(rig_next(rig, 1), 42);
     rig_spill(rig);
     rig_kill(rig);
     cr_assert_geq(rig_next(rig, 1), 42);
