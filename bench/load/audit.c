@@ -31,6 +31,7 @@ struct flow {
     uint32_t from, to;
     uint32_t sent; /* messages; numbers are 1 .. sent */
     uint32_t outstanding;
+    uint32_t answered;     /* acknowledged or refused */
     uint32_t received_max; /* highest number that came */
     uint32_t session;      /* of the recipient, at the last reception */
     uint32_t session_max;  /* highest number that came in it */
@@ -183,6 +184,11 @@ uint32_t audit_outstanding(const struct audit *a, uint32_t flow)
     return a->flows[flow].outstanding;
 }
 
+uint32_t audit_unanswered(const struct audit *a, uint32_t flow)
+{
+    return a->flows[flow].sent - a->flows[flow].answered;
+}
+
 uint32_t audit_sent(const struct audit *a, uint32_t flow)
 {
     return a->flows[flow].sent;
@@ -230,7 +236,10 @@ static bool advance(struct audit *a, uint32_t flow, uint32_t number, uint8_t sta
     if (r->state & state)
         return false;
     bool before = complete(a, r->state);
+    bool unanswered = !(r->state & (ACKED | REFUSED));
     r->state |= state;
+    if (unanswered && state & (ACKED | REFUSED))
+        a->flows[flow].answered++;
     if (!before && complete(a, r->state)) {
         check(a->flows[flow].outstanding > 0 && a->incomplete > 0);
         a->flows[flow].outstanding--;

@@ -66,6 +66,8 @@ uint32_t audit_flow_to(const struct audit *a, uint32_t flow);
 /* Messages of the flow that are sent and not complete: neither acknowledged and received (and
  * their receipt back) nor refused. */
 uint32_t audit_outstanding(const struct audit *a, uint32_t flow);
+/* Messages of the flow that are neither acknowledged nor refused. */
+uint32_t audit_unanswered(const struct audit *a, uint32_t flow);
 uint32_t audit_sent(const struct audit *a, uint32_t flow);
 /* Messages of all flows that are sent and not complete. */
 uint64_t audit_incomplete(const struct audit *a);

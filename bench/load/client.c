@@ -290,7 +290,7 @@ static void on_stream_management(struct client *c, const struct element *e)
 
 void client_ack(struct client *c)
 {
-    if (!c->profile->stream_management || c->state < CLIENT_BARRIER || c->state > CLIENT_READY)
+    if (!c->profile->stream_management || !client_may_send(c))
         return;
     buffer_printf(&c->out, "<a xmlns='" NS_SM "' h='%u'/>", c->received);
     if (!c->mark_set && c->received != c->settled) {
@@ -475,7 +475,7 @@ void client_lost(struct client *c, struct tags *unacked)
 void client_send_message(struct client *c, uint64_t tag, const char *to, const char *id,
                          const char *body, size_t body_len, const char *extra)
 {
-    check(c->state == CLIENT_READY);
+    check(client_may_send(c));
     buffer_printf(&c->out, "<message type='chat' to='%s@%s' id='%s'>", to, c->profile->domain, id);
     if (body) {
         buffer_text(&c->out, "<body>");

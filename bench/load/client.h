@@ -106,7 +106,14 @@ void client_input(struct client *c, const void *bytes, size_t len);
 /* The connection is gone: tags that were not acknowledged move to `unacked`, in order. */
 void client_lost(struct client *c, struct tags *unacked);
 
-/* READY only. `to` is a user of the same domain; body and extra (XML, may be NULL) as they are. */
+/* Logged in: READY, or all but that. */
+static inline bool client_may_send(const struct client *c)
+{
+    return c->state == CLIENT_BARRIER || c->state == CLIENT_READY;
+}
+
+/* Only when client_may_send. `to` is a user of the same domain; body and extra (XML, may be NULL)
+ * as they are. */
 void client_send_message(struct client *c, uint64_t tag, const char *to, const char *id,
                          const char *body, size_t body_len, const char *extra);
 /* Asks for an acknowledgement of all tagged stanzas, unless that was done already. */

@@ -105,6 +105,7 @@ static void on_connected(void *ctx, uint32_t conn)
 {
     struct fleet *f = ctx;
     f->users[conn].heard_us = f->now_us;
+    f->users[conn].session++;
     client_connected(&f->users[conn].client);
     fleet_touch(f, conn);
 }
@@ -142,7 +143,6 @@ static void on_ready(struct client *c)
     struct fleet *f = the_fleet;
     check(u->state == USER_LOGIN);
     u->state = USER_ONLINE;
-    u->session++;
     u->backoff_ms = 0;
     f->connecting--;
     f->online++;

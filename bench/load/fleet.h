@@ -30,7 +30,7 @@ struct user {
     enum user_state state;
     bool wanted;      /* online */
     bool dirty;       /* something may have to be sent, or the connection closed */
-    uint32_t session; /* number of this or the last one, from 1 */
+    uint32_t session; /* connections that stood, this one included */
     uint32_t backoff_ms;
     uint64_t retry_us; /* AWAY and wanted: when to queue */
     uint64_t began_us; /* LOGIN, LEAVING: when that began */

@@ -127,7 +127,12 @@ static void offline_report(const struct run *run, json_t *result)
 }
 
 const struct mode mode_offline = {
-    .name = "offline", .start = offline_start, .step = offline_step, .report = offline_report};
+    .name = "offline",
+    .recipients_away = true,
+    .start = offline_start,
+    .step = offline_step,
+    .report = offline_report,
+};
 
 /* ---- login: how fast all get in ---- */
 

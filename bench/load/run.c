@@ -63,7 +63,7 @@ static void send_receipt(struct run *run, uint32_t flow, uint32_t number)
     struct user *from = &run->fleet.users[recipient];
     struct user *to = &run->fleet.users[audit_flow_from(run->audit, flow)];
     char id[ID_BYTES], own_id[ID_BYTES + 2], extra[ID_BYTES + 64];
-    if (from->client.state != CLIENT_READY)
+    if (!client_may_send(&from->client))
         return; /* it is leaving: the message comes again, and then has its receipt */
     format_id(run, id, flow, number);
     snprintf(own_id, sizeof(own_id), "r-%s", id);
@@ -100,12 +100,19 @@ static uint64_t rate_allows(struct run *run)
     return due > sent ? due - sent : 0;
 }
 
+/* What the window counts. */
+static uint32_t outstanding(const struct run *run, uint32_t flow)
+{
+    return run->mode->recipients_away ? audit_unanswered(run->audit, flow)
+                                      : audit_outstanding(run->audit, flow);
+}
+
 /* Sends at most `limit` new messages of the user; how many it were. */
 static uint64_t send_new(struct run *run, uint32_t user, uint64_t limit)
 {
     uint32_t flow = run->flow_of[user];
     uint64_t count = 0;
-    while (count < limit && audit_outstanding(run->audit, flow) < run->options->window &&
+    while (count < limit && outstanding(run, flow) < run->options->window &&
            audit_sent(run->audit, flow) < run->quota[flow]) {
         if (run->send_start_us == 0)
             run->send_start_us = run->fleet.now_us;

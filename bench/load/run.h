@@ -18,6 +18,7 @@ struct run;
 
 struct mode {
     const char *name;
+    bool recipients_away; /* the window counts what is not acknowledged, rather than not complete */
     /* Makes flows and says who should be online. */
     void (*start)(struct run *run);
     /* A turn is over. True when the mode has done all it wanted. */
