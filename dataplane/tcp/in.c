@@ -163,6 +163,11 @@ static void out_of_window(struct gw_tcp *t, struct conn *c, const struct tcp_seg
 /* RFC 5961 section 3.2. */
 static void reset_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
+    /* Both directions are complete: only the user has still to read. RFC 1337 applies. */
+    if ((c->flags & CONN_PEER_FIN) && (c->flags & CONN_FIN_ACKED)) {
+        COUNT(t, drop_rst_sequence);
+        return;
+    }
     if (s->seq != c->rcv_nxt) {
         COUNT(t, drop_rst_sequence);
         tcp_challenge_ack(t, c);

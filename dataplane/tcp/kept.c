@@ -154,7 +154,7 @@ static uint32_t pass_through(struct gw_tcp *t, struct conn *c, const uint8_t *p,
     size_t n = t->up.data(t->up_ctx, conn_index(t, c), p, len);
     check(n <= len);
     if (conn_is_dead(c))
-        return len;
+        return 0;
     c->rcv_nxt += (uint32_t)n;
     GW_COUNT_ADD(t->counters.text_bytes_in, n);
     if (n < len)
@@ -162,20 +162,55 @@ static uint32_t pass_through(struct gw_tcp *t, struct conn *c, const uint8_t *p,
     return (uint32_t)n;
 }
 
+/* Drop what is kept of bytes that the user has got by another way. */
+static void drop_covered(struct gw_tcp *t, struct conn *c)
+{
+    struct cold *k = cold_of(t, c);
+    while (k->kept_tail != 0) {
+        struct tcp_piece *p = piece_at(t, piece_first(t, k));
+        if (!seq_lt(p->seq, c->rcv_nxt))
+            return;
+        uint32_t covered = seq_min(piece_end(p), c->rcv_nxt) - p->seq;
+        k->kept_bytes -= covered;
+        p->seq += covered;
+        p->off += covered;
+        p->len -= covered;
+        if (p->len > 0)
+            return;
+        drop_first(t, c);
+    }
+}
+
+static bool user_is_waiting(const struct gw_tcp *t, const struct conn *c)
+{
+    if (c->flags & CONN_PAUSED)
+        return false;
+    return (c->flags & CONN_KEPT) == 0 || cold_of(t, c)->unread == 0;
+}
+
+/*
+ * The next bytes never need memory when the user waits for them: else a limit filled by what is
+ * behind a gap would keep the gap from being closed.
+ */
 void tcp_kept_receive(struct gw_tcp *t, struct conn *c, uint32_t seq, const uint8_t *p,
                       uint32_t len)
 {
-    if (seq == c->rcv_nxt && (c->flags & (CONN_KEPT | CONN_PAUSED)) == 0) {
+    if (seq == c->rcv_nxt && user_is_waiting(t, c)) {
         uint32_t n = pass_through(t, c, p, len);
-        if (n == len)
+        if (conn_is_dead(c))
             return;
+        if (c->flags & CONN_KEPT)
+            drop_covered(t, c);
         seq += n;
         p += n;
         len -= n;
     }
-    keep(t, c, seq, p, len);
-    close_gap(t, c);
-    tcp_kept_deliver(t, c);
+    if (len > 0)
+        keep(t, c, seq, p, len);
+    if (c->flags & CONN_KEPT) {
+        close_gap(t, c);
+        tcp_kept_deliver(t, c);
+    }
 }
 
 void tcp_kept_deliver(struct gw_tcp *t, struct conn *c)

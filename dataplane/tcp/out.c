@@ -126,10 +126,10 @@ static bool is_opening(const struct conn *c)
 
 static enum sent send_syn(struct gw_tcp *t, struct conn *c)
 {
-    if (c->snd_nxt != c->snd_una || !tcp_flight_has_room(t, c))
+    if (c->snd_nxt != c->snd_una)
         return SENT_NOTHING;
     uint32_t len = 0;
-    if (!send_segment(t, c, c->snd_nxt, syn_flags(c), &len))
+    if (!tcp_flight_has_room(t, c) || !send_segment(t, c, c->snd_nxt, syn_flags(c), &len))
         return SENT_REFUSED;
     tcp_flight_sent(t, c, 1);
     after_sending(t, c);
@@ -204,7 +204,7 @@ static enum sent send_new(struct gw_tcp *t, struct conn *c)
         return SENT_NOTHING;
     }
     if (!tcp_flight_has_room(t, c))
-        return SENT_NOTHING;
+        return SENT_REFUSED;
     fin = fin && c->snd_nxt + len == text_end;
     uint32_t asked = len;
     if (!send_segment(t, c, c->snd_nxt, (uint8_t)(TCP_ACK | (fin ? TCP_FIN : 0)), &len))

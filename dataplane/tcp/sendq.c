@@ -12,6 +12,12 @@
 /* Walks longer than this leave a cursor, so that a long queue is not walked for every segment. */
 #define CURSOR_AFTER 4u
 
+/* The last quarter of the nodes is for ranges in flight: what is queued can only leave with one. */
+static bool node_for_slice(const struct gw_tcp *t)
+{
+    return t->nodes.used_count < t->nodes.limit - t->nodes.limit / 4;
+}
+
 static struct tcp_slice *slice_at(const struct gw_tcp *t, uint32_t i)
 {
     return &node_at(t, i)->slice;
@@ -39,9 +45,9 @@ static void pop_first(struct gw_tcp *t, struct conn *c)
 
 int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
 {
-    uint32_t i = gw_slab_alloc(&t->nodes);
-    if (i == 0)
+    if (!node_for_slice(t))
         return -ENOBUFS;
+    uint32_t i = gw_slab_alloc(&t->nodes);
     struct tcp_slice *n = slice_at(t, i);
     *n = (struct tcp_slice){.next = i, .block = s.block, .off = s.off, .len = s.len};
     if (c->queue_tail != 0) {
@@ -65,6 +71,8 @@ static uint32_t tail_room(const struct gw_tcp *t, const struct conn *c)
 
 static void tail_fill(struct gw_tcp *t, struct conn *c, const uint8_t *p, uint32_t len)
 {
+    if (len == 0)
+        return;
     struct tcp_slice *last = slice_at(t, c->queue_tail);
     uint8_t *block = gw_arena_ptr(t->cfg.arena, last->block);
     memcpy(block + last->off + last->len, p, len);
@@ -80,21 +88,17 @@ int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t le
     size_t rest = len - fill;
     if (rest > GW_ARENA_BLOCK_BYTES_MAX)
         return -ENOBUFS;
-    gw_block b = 0;
-    if (rest > 0) {
-        b = gw_arena_get(t->cfg.arena, rest < COPY_BLOCK_BYTES ? COPY_BLOCK_BYTES : rest);
-        if (b == 0)
-            return -ENOBUFS;
-        memcpy(gw_arena_ptr(t->cfg.arena, b), p + fill, rest);
-        if (t->nodes.used_count == t->nodes.limit) {
-            gw_arena_put(t->cfg.arena, b);
-            return -ENOBUFS;
-        }
-    }
-    if (fill > 0)
+    if (rest == 0) {
         tail_fill(t, c, p, fill);
-    if (rest == 0)
         return 0;
+    }
+    gw_block b = 0;
+    if (node_for_slice(t))
+        b = gw_arena_get(t->cfg.arena, rest < COPY_BLOCK_BYTES ? COPY_BLOCK_BYTES : rest);
+    if (b == 0)
+        return -ENOBUFS;
+    memcpy(gw_arena_ptr(t->cfg.arena, b), p + fill, rest);
+    tail_fill(t, c, p, fill);
     return tcp_sendq_append(t, c, (struct gw_slice){.block = b, .off = 0, .len = (uint32_t)rest});
 }
 
