@@ -17,7 +17,7 @@
 #include "device.h"
 
 /* Ours, the program's name and the closing NULL. */
-#define OUR_ARGS_MAX 16
+#define OUR_ARGS_MAX 24
 #define ARG_BYTES    2048
 
 struct gw_eal {
@@ -53,9 +53,12 @@ static void add_memory(struct gw_eal *e, const struct gw_eal_config *cfg)
 {
     e->huge_pages = cfg->huge_pages && free_huge_pages_mib() >= cfg->memory_mib;
     /* No files: two brokers cannot meet, and a killed one leaves nothing behind. */
-    add(e, "--in-memory");
-    if (!e->huge_pages)
+    if (e->huge_pages) {
+        add(e, "--in-memory");
+    } else {
         add(e, "--no-huge");
+        add(e, "--no-shconf");
+    }
     add(e, "-m");
     add(e, "%u", cfg->memory_mib);
 }
@@ -114,6 +117,7 @@ int gw_eal_init(struct gw_eal **out, const struct gw_eal_config *cfg)
     add(e, "--file-prefix");
     add(e, "%s", cfg->name);
     add(e, "--log-level=warning");
+    add(e, "--log-level=lib.telemetry:error"); /* it warns of a socket that nobody needs */
     add_device(e, cfg);
     for (unsigned i = 0; i < cfg->extra_arg_count; i++)
         add(e, "%s", cfg->extra_args[i]);
