@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the control thread share. */
+#ifndef GW_CONTROL_CONTROL_INT_H
+#define GW_CONTROL_CONTROL_INT_H
+
+#include "accounts.h"
+#include "control.h"
+#include "jobs.h"
+#include "lcore_calls.h"
+#include "rpc.h"
+#include "store_ops.h"
+
+struct ledger;
+struct metrics;
+struct receipts_query;
+struct job_follower;
+
+/* What other threads may look at: written by the control thread, once an iteration. */
+#define CONTROL_GAUGES(X)                                                                          \
+    X(control_jobs_running, "jobs under way")                                                      \
+    X(ledger_in_memory, "messages whose receipts are in memory")                                   \
+    X(ledger_followers, "receipt streams open")                                                    \
+    X(ledger_next_segment, "segment that the ledger reads next")
+
+struct control_gauges {
+    CONTROL_GAUGES(GW_COUNTER_FIELD)
+};
+
+struct control {
+    const struct gw_control_env *env;
+    struct poller poller;
+    struct rpc_server *rpc;
+    struct poll_source store_source;
+    struct store_ops ops;     /* of the control thread */
+    struct store_ops job_ops; /* of the job thread */
+    struct accounts accounts; /* of the job thread */
+    struct jobs jobs;
+    struct lcore_calls calls;
+    struct ledger *ledger;
+    struct metrics *metrics;
+    struct receipts_query *queries;      /* that look in memory */
+    struct job_follower *job_followers;
+    uint64_t trim_at_us;                 /* steady clock */
+    uint64_t started_us; /* wall clock */
+    uint64_t now_us;     /* steady clock, read once an iteration */
+    struct control_gauges gauges;
+    bool stopping;       /* nothing further is started */
+};
+
+/* Each registers the methods of one group. */
+void commands_broker_register(struct control *c);
+void commands_user_register(struct control *c);
+void commands_session_register(struct control *c);
+void commands_receipts_register(struct control *c);
+void commands_job_register(struct control *c);
+
+/* A slice of the questions that look in memory. Returns whether more can be done at once. */
+bool commands_receipts_work(struct control *c);
+void commands_receipts_close(struct control *c);
+
+/* job.follow's streams: sends what has changed. Once an iteration; returns ms until it wants to be
+ * called again, -1 when nobody follows. */
+int commands_job_work(struct control *c);
+void commands_job_close(struct control *c);
+
+/* The account that a request names, prepared; false when it cannot be (rq has been answered). */
+bool control_account_param(struct control *c, struct rpc_request **rq, const char *name,
+                           struct gw_jid_text *out);
+/* Answers with what a failed store operation means. */
+void control_fail_store(struct rpc_request **rq, int rc, const char *what);
+/* Starts a job for rq; NULL when too many run (rq has been answered, ctx stays the caller's). */
+struct job *control_start_job(struct control *c, struct rpc_request **rq, const struct job_type *type,
+                       void *ctx);
+
+#endif

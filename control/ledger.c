@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ledger.h"
+
+#include <stdlib.h>
+
+#include "../dataplane/base/check.h"
+#include "clock.h"
+
+#define SLICE_EVENTS          256
+#define FOLLOWER_SLICE_EVENTS 64
+/* A follower that reads old events needs the messages that they are about. */
+#define FOLLOWER_RECEIPTS_MAX 20000
+#define FOLLOWER_BYTES_MAX    (16u << 20)
+#define RETRY_US              1000000
+
+const struct ledger_config ledger_config_default = {
+    .receipts_max = 200000, .bytes_max = 64u << 20, .lookback_segments = 200000};
+
+/* Live: fed with what the ledger reads. Else it reads by itself until it has caught up. */
+struct follower {
+    struct rpc_stream stream;
+    struct ledger *ledger;
+    struct ledger_filter filter;
+    bool live;
+    struct ledger_reader reader; /* its `next` is kept when live, too */
+    struct ledger_table *table;
+    struct follower *next;
+};
+
+struct ledger {
+    struct store_ops *ops;
+    const struct gw_keyring *keys;
+    struct gw_sealer *sealer;
+    struct ledger_reader reader;
+    struct ledger_table *table;
+    struct follower *followers;
+    struct ledger_counters counters;
+    uint64_t start_segment;
+    uint64_t retry_us; /* after a failed read: not before */
+    uint64_t damaged_told;
+    bool at_end, caught_up;
+};
+
+/* ---- reading ---- */
+
+struct ledger *ledger_new(const struct ledger_config *cfg, struct store_ops *ops,
+                          const struct gw_keyring *keys, struct gw_sealer *sealer,
+                          uint64_t segment_next)
+{
+    struct ledger *l = calloc(1, sizeof(*l));
+    check(l != NULL);
+    uint64_t back = cfg->lookback_segments;
+    *l = (struct ledger){.ops = ops, .keys = keys, .sealer = sealer};
+    l->start_segment = segment_next > back ? segment_next - back : 0;
+    l->table = ledger_table_new(cfg->receipts_max, cfg->bytes_max);
+    ledger_reader_init(&l->reader, ops, keys, sealer,
+                       (struct ledger_place){.segment = l->start_segment});
+    gw_store_follow(ops->client);
+    return l;
+}
+
+static void tell_damaged(struct ledger *l)
+{
+    if (l->reader.damaged == l->damaged_told)
+        return;
+    GW_COUNT_ADD(l->counters.damaged, l->reader.damaged - l->damaged_told);
+    l->damaged_told = l->reader.damaged;
+    fprintf(stderr,
+            "ledger: the events of segment %llu cannot be read and are left out (%llu so far)\n",
+            (unsigned long long)l->reader.damaged_segment, (unsigned long long)l->damaged_told);
+}
+
+static bool is_wanted(const struct follower *f, const struct ledger_event *e,
+                      const struct receipt *r)
+{
+    if (r != NULL)
+        return ledger_filter_names(&f->filter, r->from, r->to, r->id);
+    if (e->event.kind == GW_EVENT_DELIVERED)
+        return f->filter.account.len == 0 && f->filter.peer.len == 0 && f->filter.id == NULL;
+    return ledger_filter_names(&f->filter, e->event.from, e->event.to, e->event.id);
+}
+
+static void send_event(struct follower *f, const struct ledger_event *e, const struct receipt *r)
+{
+    if (is_wanted(f, e, r))
+        rpc_stream_send(&f->stream, "receipts.event", ledger_event_json(e, r));
+}
+
+static void feed_live(struct follower *f, const struct ledger_event *e, const struct receipt *r)
+{
+    if (!f->live || ledger_place_cmp(&e->place, &f->reader.next) < 0)
+        return;
+    if (!rpc_stream_ready(&f->stream)) {
+        /* It reads too slowly to be fed: it goes on by itself, from this event, when it can. */
+        f->live = false;
+        ledger_reader_init(&f->reader, f->ledger->ops, f->ledger->keys, f->ledger->sealer, e->place);
+        return;
+    }
+    if (r == NULL && f->table != NULL)
+        r = ledger_table_apply(f->table, &e->event, e->place, e->durable_us);
+    send_event(f, e, r);
+    f->reader.next = (struct ledger_place){e->place.segment, e->place.ordinal + 1};
+}
+
+static bool take_event(void *ctx, const struct ledger_event *e)
+{
+    struct ledger *l = ctx;
+    const struct receipt *r = ledger_table_apply(l->table, &e->event, e->place, e->durable_us);
+    GW_COUNT(l->counters.events);
+    if (r == NULL)
+        GW_COUNT(l->counters.unmatched);
+    for (struct follower *f = l->followers; f != NULL; f = f->next)
+        feed_live(f, e, r);
+    return true;
+}
+
+static bool read_new(struct ledger *l)
+{
+    if (l->at_end && !l->ops->noted)
+        return false;
+    if (l->retry_us != 0 && clock_steady_us() < l->retry_us)
+        return false;
+    /* A note that comes while a scan is under way stays: that scan may have been too early for it. */
+    if (l->at_end)
+        l->ops->noted = false;
+    l->at_end = false;
+    l->retry_us = 0;
+    enum ledger_read rc = ledger_reader_step(&l->reader, SLICE_EVENTS, take_event, l);
+    l->counters.dropped = ledger_table_dropped(l->table);
+    tell_damaged(l);
+    if (rc == LEDGER_READ_FAILED) {
+        GW_COUNT(l->counters.read_errors);
+        l->retry_us = clock_steady_us() + RETRY_US;
+    }
+    l->at_end = rc == LEDGER_READ_END;
+    l->caught_up |= l->at_end;
+    return rc == LEDGER_READ_MORE;
+}
+
+/* ---- following ---- */
+
+static bool take_old_event(void *ctx, const struct ledger_event *e)
+{
+    struct follower *f = ctx;
+    if (!rpc_stream_ready(&f->stream))
+        return false;
+    const struct receipt *r = ledger_table_apply(f->table, &e->event, e->place, e->durable_us);
+    if (r == NULL && e->event.kind == GW_EVENT_DELIVERED)
+        r = ledger_table_find(f->ledger->table, &e->event.mailbox, e->event.position);
+    send_event(f, e, r);
+    return true;
+}
+
+static bool catch_up(struct follower *f)
+{
+    struct ledger *l = f->ledger;
+    if (f->live || !rpc_stream_ready(&f->stream))
+        return false;
+    if (f->table == NULL)
+        f->table = ledger_table_new(FOLLOWER_RECEIPTS_MAX, FOLLOWER_BYTES_MAX);
+    enum ledger_read rc = ledger_reader_step(&f->reader, FOLLOWER_SLICE_EVENTS, take_old_event, f);
+    /* Never live while a scan is under way: its buffer would be the store's still. */
+    if (rc == LEDGER_READ_END && ledger_place_cmp(&f->reader.next, &l->reader.next) >= 0) {
+        ledger_reader_free(&f->reader);
+        f->live = true;
+    }
+    return rc == LEDGER_READ_MORE || (rc == LEDGER_READ_END && !f->live);
+}
+
+static bool follower_has_ended(const struct follower *f)
+{
+    return rpc_stream_gone(&f->stream) && !f->reader.op.pending;
+}
+
+static void follower_free(struct follower *f)
+{
+    rpc_stream_close(&f->stream);
+    ledger_reader_free(&f->reader);
+    ledger_table_free(&f->table);
+    ledger_filter_free(&f->filter);
+    free(f);
+}
+
+static bool work_followers(struct ledger *l)
+{
+    bool more = false;
+    for (struct follower **at = &l->followers; *at != NULL;) {
+        struct follower *f = *at;
+        more |= catch_up(f);
+        if (follower_has_ended(f)) {
+            *at = f->next;
+            follower_free(f);
+        } else {
+            at = &f->next;
+        }
+    }
+    return more;
+}
+
+bool ledger_work(struct ledger *l)
+{
+    bool more = read_new(l);
+    return work_followers(l) || more;
+}
+
+void ledger_follow(struct ledger *l, struct rpc_request **rq, struct ledger_filter *filter,
+                   const struct ledger_place *from)
+{
+    char cursor[LEDGER_PLACE_TEXT_BYTES];
+    struct follower *f = calloc(1, sizeof(*f));
+    check(f != NULL);
+    f->ledger = l;
+    f->filter = *filter;
+    ledger_reader_init(&f->reader, l->ops, l->keys, l->sealer, from != NULL ? *from : l->reader.next);
+    if (!rpc_stream_open(&f->stream, rq)) {
+        ledger_filter_free(&f->filter);
+        free(f);
+        return;
+    }
+    f->live = from == NULL;
+    f->next = l->followers;
+    l->followers = f;
+    GW_COUNT(l->counters.streams);
+    ledger_place_format(&f->reader.next, cursor);
+    rpc_reply(rq, json_pack("{s:I, s:s}", "stream", (json_int_t)f->stream.id, "cursor", cursor));
+}
+
+/* ---- the rest ---- */
+
+void ledger_free(struct ledger **lp)
+{
+    struct ledger *l = *lp;
+    if (l == NULL)
+        return;
+    while (l->followers != NULL) {
+        struct follower *f = l->followers;
+        l->followers = f->next;
+        follower_free(f);
+    }
+    ledger_reader_free(&l->reader);
+    ledger_table_free(&l->table);
+    free(l);
+    *lp = NULL;
+}
+
+const struct ledger_table *ledger_memory(const struct ledger *l)
+{
+    return l->table;
+}
+
+uint64_t ledger_memory_since_us(const struct ledger *l)
+{
+    if (!l->caught_up)
+        return UINT64_MAX;
+    uint64_t dropped_us = ledger_table_dropped_until_us(l->table);
+    if (dropped_us != 0)
+        return dropped_us + 1;
+    return l->start_segment > 0 ? l->reader.first_us : 0;
+}
+
+struct ledger_place ledger_place_now(const struct ledger *l)
+{
+    return l->reader.next;
+}
+
+static const struct gw_counter_desc counter_descs[] = {LEDGER_COUNTERS(GW_COUNTER_DESC)};
+
+struct gw_counter_set ledger_counters(const struct ledger *l)
+{
+    return (struct gw_counter_set){.prefix = "ledger",
+                                   .descs = counter_descs,
+                                   .values = (const uint64_t *)&l->counters,
+                                   .count = sizeof(counter_descs) / sizeof(counter_descs[0])};
+}
+
+unsigned ledger_follower_count(const struct ledger *l)
+{
+    unsigned n = 0;
+    for (const struct follower *f = l->followers; f != NULL; f = f->next)
+        n++;
+    return n;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Receipts in memory: the events of each message joined, a bounded number of messages, the oldest
+ * dropped first. A leaf: no store, no thread, no clock.
+ */
+#ifndef GW_CONTROL_LEDGER_TABLE_H
+#define GW_CONTROL_LEDGER_TABLE_H
+
+#include "../dataplane/base/siphash.h"
+#include "../storage/event.h"
+
+/* Where an event stands in the ledger: segment, and its number among the segment's events. */
+struct ledger_place {
+    uint64_t segment;
+    uint32_t ordinal;
+};
+
+static inline int ledger_place_cmp(const struct ledger_place *a, const struct ledger_place *b)
+{
+    if (a->segment != b->segment)
+        return a->segment < b->segment ? -1 : 1;
+    return a->ordinal == b->ordinal ? 0 : a->ordinal < b->ordinal ? -1 : 1;
+}
+
+/* The steps of a message, in their order; the ledger's "stored" event brings the first two. */
+#define RECEIPT_STEPS(X) X(accepted) X(stored) X(delivered) X(received) X(displayed)
+
+enum receipt_step {
+#define X(name) RECEIPT_##name,
+    RECEIPT_STEPS(X)
+#undef X
+        RECEIPT_STEP_COUNT
+};
+
+struct receipt {
+    struct gw_mailbox_id mailbox;
+    uint64_t position;
+    uint64_t time_us[RECEIPT_STEP_COUNT]; /* wall clock; 0: not yet */
+    struct ledger_place place;            /* of its stored event */
+    struct gw_bytes from, to, id;         /* in the receipt's own memory */
+    struct receipt *older, *newer;
+    struct receipt *by_place_next, *by_id_next;
+    size_t bytes;
+};
+
+struct ledger_table;
+
+/* At most receipts_max messages and about bytes_max bytes. */
+struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max);
+void ledger_table_free(struct ledger_table **t);
+
+/* Joins one event. The receipt that it belongs to, or NULL when that is not (or no longer) known.
+ * durable_us: when the event's segment was. A step that has a time already keeps it. */
+const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw_event *e,
+                                         struct ledger_place place, uint64_t durable_us);
+
+/* By the message; NULL when it is not here. */
+const struct receipt *ledger_table_find(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
+                                        uint64_t position);
+const struct receipt *ledger_table_newest(const struct ledger_table *t);
+const struct receipt *ledger_table_oldest(const struct ledger_table *t);
+uint32_t ledger_table_count(const struct ledger_table *t);
+/* Messages dropped for room, and when the last of them was stored: whatever was stored later is here. */
+uint64_t ledger_table_dropped(const struct ledger_table *t);
+uint64_t ledger_table_dropped_until_us(const struct ledger_table *t);
+
+const char *receipt_step_name(enum receipt_step s);
+/* The furthest step that it has come to. */
+enum receipt_step receipt_state(const struct receipt *r);
+
+#endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const receipt_states[] = {"stored", "delivered", "received", "displayed", NULL};
+
+/* An account as an operator writes it. */
+#define ACCOUNT(help_)                                                                             \
+    {.name = "account", .type = SCHEMA_STRING, .required = true, .positional = true, .min = 1,     \
+     .max = 2047, .help = help_}
+#define ACCOUNT_FILTER(help_)                                                                      \
+    {.name = "account", .type = SCHEMA_STRING, .min = 1, .max = 2047, .help = help_}
+#define LIMIT(default_, most)                                                                      \
+    {.name = "limit", .type = SCHEMA_NUMBER, .min = 1, .max = (most),                              \
+     .help = "at most so many in one answer (default " #default_ ")"}
+#define CURSOR(help_)                                                                              \
+    {.name = "cursor", .type = SCHEMA_STRING, .min = 0, .max = 4096, .help = help_}
+#define JOB_ID                                                                                     \
+    {.name = "job", .type = SCHEMA_NUMBER, .required = true, .positional = true, .min = 1,         \
+     .max = UINT32_MAX, .help = "its number, as user import or job list shows it"}
+#define RECEIPT_FILTERS                                                                            \
+    ACCOUNT_FILTER("only messages from or to this account"),                                       \
+        {.name = "peer", .type = SCHEMA_STRING, .min = 1, .max = 2047,                             \
+         .help = "and of these only with this other account"},                                     \
+        {.name = "id", .type = SCHEMA_STRING, .min = 1, .max = 65535,                              \
+         .help = "only messages with this id"}
+
+const struct schema_command schema_commands[] = {
+    {.method = "status", .cli = "status", .summary = "show how the broker is",
+     .detail = "Version, addresses, uptime, sessions, the store's log and the ledger.",
+     .example = "godwitctl status"},
+
+    {.method = "user.add", .cli = "user add", .summary = "create an account",
+     .detail = "The password is asked for on the terminal, without echo, or read from standard "
+               "input. The broker keeps keys derived from it, never the password.",
+     .example = "godwitctl user add alice",
+     .params = {ACCOUNT("its address, or the part before the @"),
+                {.name = "password", .type = SCHEMA_SECRET, .required = true, .min = 1, .max = 1024,
+                 .help = "read the password from standard input, one line"}}},
+    {.method = "user.del", .cli = "user del", .summary = "delete an account with all that waits for it",
+     .detail = "Its sessions end, messages that wait for it are dropped. A later account of the same "
+               "name inherits nothing.",
+     .example = "godwitctl user del alice",
+     .params = {ACCOUNT("its address, or the part before the @")}},
+    {.method = "user.list", .cli = "user list", .summary = "list accounts", .pages = true,
+     .detail = "In the order of addresses, with their login mechanisms.",
+     .example = "godwitctl user list --prefix u1",
+     .params = {{.name = "prefix", .type = SCHEMA_STRING, .min = 0, .max = 1023,
+                 .help = "only addresses that begin so"},
+                LIMIT(200, 1000), CURSOR("go on behind this address")}},
+    {.method = "user.passwd", .cli = "user passwd", .summary = "change an account's password",
+     .detail = "Sessions that are open stay open; see session end.",
+     .example = "godwitctl user passwd alice",
+     .params = {ACCOUNT("its address, or the part before the @"),
+                {.name = "password", .type = SCHEMA_SECRET, .required = true, .min = 1, .max = 1024,
+                 .help = "read the password from standard input, one line"}}},
+    {.method = "user.import", .cli = "user import", .summary = "create many accounts from a file",
+     .detail = "One account a line: its address or the part before the @, blanks, and either keys as "
+               "RFC 5803 writes them (SCRAM-SHA-256$4096:SALT$STOREDKEY:SERVERKEY, one or more, with "
+               "blanks between) or password:THE REST OF THE LINE. Lines that begin with # and empty "
+               "lines are skipped. godwitctl opens the file (- is standard input); the broker works "
+               "on it as a job, whose progress is shown until it ends.",
+     .example = "godwitctl user import accounts.txt",
+     .params = {{.name = "file", .type = SCHEMA_FILE, .required = true, .positional = true,
+                 .help = "the file, or - for standard input"},
+                {.name = "replace", .type = SCHEMA_FLAG,
+                 .help = "give accounts that exist the new keys instead of leaving them as they are"}}},
+
+    {.method = "session.list", .cli = "session list", .summary = "list sessions", .pages = true,
+     .detail = "Every bound resource with its address, and how many messages are on the way to it.",
+     .example = "godwitctl session list --account alice",
+     .params = {ACCOUNT_FILTER("only this account's"), LIMIT(200, 500), CURSOR("where to go on")}},
+    {.method = "session.end", .cli = "session end", .summary = "end the sessions of an account",
+     .detail = "The client gets the stream error policy-violation and may log in again.",
+     .example = "godwitctl session end alice",
+     .params = {ACCOUNT("whose sessions")}},
+
+    {.method = "receipts.list", .cli = "receipts", .summary = "show what became of messages",
+     .pages = true,
+     .detail = "From the ledger: when each message was accepted, stored, delivered, received and "
+               "displayed. The newest are shown, oldest first. With --follow every further event is "
+               "printed as one line of JSON; its cursor, given to --since, continues there.",
+     .example = "godwitctl receipts --account bob --undelivered-for 1h",
+     .params = {RECEIPT_FILTERS,
+                {.name = "state", .type = SCHEMA_CHOICE, .choices = receipt_states,
+                 .help = "only messages that have come exactly so far"},
+                {.name = "undelivered_for", .type = SCHEMA_DURATION, .min = 0, .max = 315360000,
+                 .help = "only messages stored for longer than this and not delivered"},
+                {.name = "age", .type = SCHEMA_DURATION, .min = 1, .max = 315360000,
+                 .help = "only messages accepted within this time"},
+                LIMIT(200, 1000), CURSOR("only messages before this one")}},
+    {.method = "receipts.follow", .summary = "send every further event", .streams = true,
+     .detail = "The answer holds the cursor at which the stream starts; each notification "
+               "receipts.event holds the event and the cursor behind it.",
+     .params = {RECEIPT_FILTERS,
+                {.name = "since", .type = SCHEMA_STRING, .min = 1, .max = 64,
+                 .help = "start at this cursor instead of now; 0 is the oldest event kept"}}},
+
+    {.method = "job.list", .cli = "job list", .summary = "list long-running jobs",
+     .detail = "Those under way and the last ones that ended.",
+     .example = "godwitctl job list"},
+    {.method = "job.show", .cli = "job show", .summary = "show a job and what it complained about",
+     .detail = "", .example = "godwitctl job show 3",
+     .params = {JOB_ID,
+                {.name = "errors_from", .type = SCHEMA_NUMBER, .min = 0, .max = UINT32_MAX,
+                 .help = "of its complaints, start with this one (the first is 0)"}}},
+    {.method = "job.cancel", .cli = "job cancel", .summary = "stop a job",
+     .detail = "What it has done already stays done.", .example = "godwitctl job cancel 3",
+     .params = {JOB_ID}},
+    {.method = "job.follow", .summary = "send a job's progress until it ends", .streams = true,
+     .detail = "Notifications job.progress hold the job; the one whose `ended` is true is the last.",
+     .params = {JOB_ID}},
+
+    {.method = "lcore.stat", .cli = "lcore stat", .summary = "show what the polled cores do",
+     .detail = "Passes, connections, memory, and the share of CPU cycles that each stage of the pass "
+               "took since start.",
+     .example = "godwitctl lcore stat"},
+    {.method = "counters", .cli = "counters", .summary = "show all counters",
+     .detail = "Added up over the cores. Those that are zero are left out.",
+     .example = "godwitctl counters --all",
+     .params = {{.name = "all", .type = SCHEMA_FLAG, .help = "show those that are zero, too"},
+                {.name = "each", .type = SCHEMA_FLAG, .help = "show each core's, not the sums"}}},
+    {.method = "config.show", .cli = "config", .summary = "show the settings in effect",
+     .detail = "As the broker runs with them, defaults included.", .example = "godwitctl config"},
+    {.method = "rpc.discover", .summary = "describe every method",
+     .detail = "The schema that the broker checks requests against."},
+};
+
+const unsigned schema_command_count = sizeof(schema_commands) / sizeof(schema_commands[0]);
+
+unsigned schema_param_count(const struct schema_command *c)
+{
+    unsigned n = 0;
+    while (n < SCHEMA_PARAMS_MAX && c->params[n].name != NULL)
+        n++;
+    return n;
+}
+
+const struct schema_command *schema_find(const char *method)
+{
+    for (unsigned i = 0; i < schema_command_count; i++)
+        if (strcmp(schema_commands[i].method, method) == 0)
+            return &schema_commands[i];
+    return NULL;
+}
+
+const struct schema_param *schema_find_param(const struct schema_command *c, const char *name)
+{
+    for (unsigned i = 0; i < schema_param_count(c); i++)
+        if (strcmp(c->params[i].name, name) == 0)
+            return &c->params[i];
+    return NULL;
+}
+
+static void describe_choices(const struct schema_param *p, char *out, size_t cap)
+{
+    size_t off = 0;
+    for (unsigned i = 0; p->choices[i] != NULL && off < cap; i++)
+        off += (size_t)snprintf(out + off, cap - off, "%s%s",
+                                i == 0 ? "" : p->choices[i + 1] == NULL ? " or " : ", ",
+                                p->choices[i]);
+}
+
+void schema_describe_accepted(const struct schema_param *p, char *out, size_t cap)
+{
+    switch (p->type) {
+    case SCHEMA_STRING:
+    case SCHEMA_SECRET:
+        snprintf(out, cap, "a string of %" PRId64 " to %" PRId64 " bytes", p->min, p->max);
+        break;
+    case SCHEMA_NUMBER:
+        snprintf(out, cap, "a number from %" PRId64 " to %" PRId64, p->min, p->max);
+        break;
+    case SCHEMA_DURATION:
+        snprintf(out, cap, "seconds from %" PRId64 " to %" PRId64, p->min, p->max);
+        break;
+    case SCHEMA_FLAG:
+        snprintf(out, cap, "true or false");
+        break;
+    case SCHEMA_CHOICE:
+        describe_choices(p, out, cap);
+        break;
+    case SCHEMA_FILE:
+        snprintf(out, cap, "true, with a file descriptor sent along (SCM_RIGHTS)");
+        break;
+    }
+}
+
+static bool is_acceptable(const struct schema_param *p, const json_t *value)
+{
+    switch (p->type) {
+    case SCHEMA_STRING:
+    case SCHEMA_SECRET:
+        return json_is_string(value) && json_string_length(value) >= (size_t)p->min &&
+               json_string_length(value) <= (size_t)p->max;
+    case SCHEMA_NUMBER:
+    case SCHEMA_DURATION:
+        return json_is_integer(value) && json_integer_value(value) >= p->min &&
+               json_integer_value(value) <= p->max;
+    case SCHEMA_FLAG:
+        return json_is_boolean(value);
+    case SCHEMA_CHOICE:
+        for (unsigned i = 0; p->choices[i] != NULL; i++)
+            if (json_is_string(value) && strcmp(json_string_value(value), p->choices[i]) == 0)
+                return true;
+        return false;
+    case SCHEMA_FILE:
+        return json_is_true(value);
+    }
+    return false;
+}
+
+bool schema_check_value(const struct schema_param *p, const json_t *value, char *err, size_t cap)
+{
+    char accepted[256];
+    if (is_acceptable(p, value))
+        return true;
+    schema_describe_accepted(p, accepted, sizeof(accepted));
+    snprintf(err, cap, "%s is not %s", p->name, accepted);
+    return false;
+}
+
+static const char *type_name(const struct schema_param *p)
+{
+    static const char *const names[] = {
+        [SCHEMA_STRING] = "string",  [SCHEMA_NUMBER] = "integer",  [SCHEMA_DURATION] = "integer",
+        [SCHEMA_FLAG] = "boolean",   [SCHEMA_CHOICE] = "string",   [SCHEMA_SECRET] = "string",
+        [SCHEMA_FILE] = "boolean",
+    };
+    return names[p->type];
+}
+
+static json_t *describe_param(const struct schema_param *p)
+{
+    char accepted[256];
+    schema_describe_accepted(p, accepted, sizeof(accepted));
+    return json_pack("{s:s, s:s, s:b, s:s, s:s}", "name", p->name, "type", type_name(p), "required",
+                     p->required, "accepted", accepted, "help", p->help);
+}
+
+static json_t *describe_command(const struct schema_command *c)
+{
+    json_t *params = json_array();
+    for (unsigned i = 0; i < schema_param_count(c); i++)
+        json_array_append_new(params, describe_param(&c->params[i]));
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "name", c->method, "summary", c->summary,
+                     "description", c->detail, "streams", c->streams, "pages", c->pages, "params",
+                     params);
+}
+
+json_t *schema_describe_all(void)
+{
+    json_t *methods = json_array(), *errors = json_array();
+    for (unsigned i = 0; i < schema_command_count; i++)
+        json_array_append_new(methods, describe_command(&schema_commands[i]));
+#define X(upper, code, meaning)                                                                    \
+    json_array_append_new(errors, json_pack("{s:i, s:s}", "code", code, "meaning", meaning));
+    RPC_ERRORS(X)
+#undef X
+    return json_pack("{s:o, s:o}", "methods", methods, "errors", errors);
+}
