@@ -243,12 +243,27 @@ static void synchronized_input(struct gw_tcp *t, struct conn *c, const struct tc
     tcp_text_input(t, c, s);
 }
 
+/* In a simultaneous open the peer's SYN comes again, now with the acknowledgement: RFC 9293 figure 8
+ * goes on from there, though the number lies before the window. */
+static bool completes_simultaneous_open(const struct conn *c, const struct tcp_segment *s)
+{
+    return c->state == STATE_SYN_RECEIVED && (c->flags & CONN_ACTIVE) &&
+           (s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == (TCP_SYN | TCP_ACK) &&
+           s->seq + 1 == c->rcv_nxt && s->ack == c->snd_nxt;
+}
+
 void tcp_conn_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
-    if (c->state == STATE_SYN_SENT)
+    if (c->state == STATE_SYN_SENT) {
         syn_sent_input(t, c, s);
-    else
+    } else if (completes_simultaneous_open(c, s)) {
+        struct tcp_segment rest = *s;
+        rest.seq++;
+        rest.flags &= (uint8_t)~TCP_SYN;
+        synchronized_input(t, c, &rest);
+    } else {
         synchronized_input(t, c, s);
+    }
 }
 
 static bool parse(struct gw_tcp *t, struct tcp_segment *s, const struct gw_ip *src,

@@ -77,6 +77,10 @@ void tcp_recovery_new_ack(struct gw_tcp *t, struct conn *c, uint32_t bytes)
 void tcp_recovery_duplicate_ack(struct gw_tcp *t, struct conn *c)
 {
     COUNT(t, duplicate_acks_in);
+    /* After a timeout they are echoes of what is being repeated: to send more for each of them would
+     * keep a storm going. */
+    if (c->flags & CONN_LOSS)
+        return;
     struct cold *k = cold_of(t, c);
     if (c->dup_acks < UINT8_MAX)
         c->dup_acks++;
@@ -84,7 +88,7 @@ void tcp_recovery_duplicate_ack(struct gw_tcp *t, struct conn *c)
     if (k->dup_bytes < c->pipe)
         k->dup_bytes += c->mss;
     tcp_dirty(t, c);
-    if (c->dup_acks == TCP_DUP_ACKS && (c->flags & (CONN_RECOVERY | CONN_LOSS)) == 0)
+    if (c->dup_acks == TCP_DUP_ACKS && (c->flags & CONN_RECOVERY) == 0)
         enter_recovery(t, c);
 }
 

@@ -9,6 +9,13 @@ void tcp_ack_now(struct gw_tcp *t, struct conn *c)
     tcp_dirty(t, c);
 }
 
+/* An ACK at once, but no second one when one is due anyway: it would look like a duplicate. */
+static void ack_at_once(struct gw_tcp *t, struct conn *c)
+{
+    if (c->acks_owed == 0)
+        tcp_ack_now(t, c);
+}
+
 /* How far the window's edge could move if an ACK left now. */
 static uint32_t window_gain(const struct gw_tcp *t, const struct conn *c)
 {
@@ -34,7 +41,7 @@ static void peer_fin(struct gw_tcp *t, struct conn *c)
 {
     c->flags |= CONN_PEER_FIN;
     c->rcv_nxt++;
-    tcp_ack_now(t, c);
+    ack_at_once(t, c);
     switch (c->state) {
     case STATE_ESTABLISHED:
         tcp_state_set(t, c, STATE_CLOSE_WAIT);
@@ -70,7 +77,7 @@ void tcp_text_consumed(struct gw_tcp *t, struct conn *c)
     if (worth > half)
         worth = half;
     if (window < half && window_gain(t, c) >= worth)
-        tcp_ack_now(t, c);
+        ack_at_once(t, c);
 }
 
 void tcp_text_check_fin(struct gw_tcp *t, struct conn *c)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../../dataplane/crypto/hash.h"
+#include "../../dataplane/crypto/permute.h"
 #include "../../dataplane/crypto/seal.h"
 
 static struct gw_sealer *fast, *plain;
@@ -142,4 +143,21 @@ Test(hash, agrees_with_openssl)
         cr_assert_eq(memcmp(got, want, want_len), 0, "len %zu key %zu", len, key_len);
     }
     gw_hasher_free(&h);
+}
+
+/* FIPS 197 appendix C.1. */
+Test(permute, is_aes_128)
+{
+    static const uint8_t want[16] = {0x69, 0xc4, 0xe0, 0xd8, 0x6a, 0x7b, 0x04, 0x30,
+                                     0xd8, 0xcd, 0xb7, 0x80, 0x70, 0xb4, 0xc5, 0x5a};
+    uint8_t key[16], text[16], got[16];
+    for (int i = 0; i < 16; i++) {
+        key[i] = (uint8_t)i;
+        text[i] = (uint8_t)(i * 0x11);
+    }
+    struct gw_permuter *p;
+    cr_assert_eq(gw_permuter_open(&p, key), 0);
+    gw_permute(p, text, got);
+    cr_assert_eq(memcmp(got, want, 16), 0);
+    gw_permuter_free(&p);
 }

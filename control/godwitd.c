@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker: configuration, EAL, port, store, keys, lcores, in this order; then the control loop in
+ * this thread, until a signal; then all of it in reverse.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "../dataplane/core.h"
+#include "../dataplane/port/dpdk.h"
+#include "../dataplane/port/eal.h"
+#include "../dataplane/xmpp/jid.h"
+#include "control.h"
+
+#define STORE_REQUESTS    4096u
+#define COMMIT_IDLE_US    1000u
+#define CONTROL_SEALER    1001u /* nonce threads: lcores have 1 to 64 */
+#define JOB_SEALER        1002u
+#define ACTIVE_OFFLINE    65536u /* offline accounts that a lcore remembers besides its sessions */
+#define NEIGHBOURS        4096u
+
+/* All that main puts together and takes apart. */
+struct broker {
+    struct gw_config *config;
+    struct gw_eal *eal;
+    struct gw_dpdk *dpdk;
+    struct gw_store *store;
+    struct gw_keyring *keys;
+    struct gw_deriver *deriver;
+    struct gw_cores *cores;
+    struct gw_sealer *sealer, *job_sealer;
+    struct gw_store_client *clients[GW_LCORES_MAX];
+    struct gw_port *ports[GW_LCORES_MAX];
+    struct gw_counter_set port_counters[GW_LCORES_MAX];
+    struct gw_lcore_view views[GW_LCORES_MAX];
+    struct gw_jid_text domain;
+    unsigned launched;
+    bool committing;
+    atomic_bool stop_commit;
+};
+
+static atomic_bool stop;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    atomic_store(&stop, true);
+}
+
+static int fail(const char *what)
+{
+    fprintf(stderr, "godwitd: %s\n", what);
+    return -EINVAL;
+}
+
+/* ---- the parts, in the order of their making ---- */
+
+static int open_port(struct broker *b)
+{
+    const struct gw_config *c = b->config;
+    struct gw_dpdk_config dpdk = {
+        .device = c->port_device, .queue_count = c->lcore_count, .mtu = c->port_mtu};
+    struct gw_eal_config eal = {
+        .name = "godwit",
+        .lcore_cpus = c->lcore_cpus,
+        .lcore_count = c->lcore_count,
+        .commit_cpu = c->commit_cpu,
+        .main_cpu = c->control_cpu,
+        .huge_pages = c->huge_pages,
+        .memory_mib = gw_dpdk_memory_mib(&dpdk),
+        .device = c->port_device,
+        .mtu = c->port_mtu,
+        .extra_args = c->eal_args,
+        .extra_arg_count = c->eal_arg_count,
+    };
+    int err = gw_eal_init(&b->eal, &eal);
+    if (err == 0)
+        err = gw_dpdk_open(&b->dpdk, &dpdk);
+    for (unsigned i = 0; err == 0 && i < c->lcore_count; i++) {
+        b->ports[i] = gw_dpdk_port(b->dpdk, i);
+        b->port_counters[i] = gw_dpdk_counter_set(b->dpdk, i);
+    }
+    return err;
+}
+
+static int open_store(struct broker *b)
+{
+    const struct gw_config *c = b->config;
+    char err[256] = "";
+    struct gw_store_config store = {
+        .engine = c->store_engine,
+        .path = c->store_path,
+        .durability = c->durability,
+        .client_count = c->lcore_count + 2,
+        .requests_max = STORE_REQUESTS,
+        .window_bytes_max = (uint64_t)c->window_mib << 20,
+        .spill_after_us = (uint64_t)c->spill_after_ms * 1000,
+        .own_thread = true,
+        .storage_cpu = c->storage_cpu,
+    };
+    int rc = gw_store_open(&b->store, &store, err);
+    if (rc != 0)
+        return fail(err);
+    for (unsigned i = 0; i < c->lcore_count; i++)
+        b->clients[i] = gw_store_client(b->store, i);
+    rc = gw_keyring_open(&b->keys, gw_store_client(b->store, c->lcore_count), c->master_key_path, err);
+    return rc != 0 ? fail(err) : 0;
+}
+
+static uint32_t limit_of_lcore(const struct gw_config *c)
+{
+    /* RSS does not share out evenly: each gets an eighth more than its part. */
+    uint32_t part = c->connection_limit / c->lcore_count;
+    return c->lcore_count == 1 ? part : part + part / 8 + 64;
+}
+
+static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
+{
+    const struct gw_config *c = b->config;
+    uint8_t key[32];
+    uint32_t limit = limit_of_lcore(c);
+    *x = (struct gw_xmpp_config){
+        .domain = gw_jid_full(&b->domain),
+        .allow_plain = c->allow_plain,
+        .delivered_when_handed_over = c->delivered_when_handed_over,
+        .stanza_bytes_max = c->stanza_bytes_max,
+        .auth_stanza_bytes_max = c->auth_stanza_bytes_max,
+        .auth_timeout_us = (uint64_t)c->auth_timeout_s * 1000000,
+        .ping_after_us = (uint64_t)c->ping_after_s * 1000000,
+        .ping_timeout_us = (uint64_t)c->ping_timeout_s * 1000000,
+        .conn_limit = limit,
+        .account_limit = limit + ACTIVE_OFFLINE,
+        .session_limit = limit,
+        .mailbox_messages_max = c->mailbox_messages_max,
+        .scram_iterations = c->scram_iterations,
+    };
+    gw_keyring_derive(b->keys, "home of an account", key);
+    memcpy(&x->home_key, key, sizeof(x->home_key));
+    gw_keyring_derive(b->keys, "salt of an unknown user", key);
+    memcpy(&x->salt_key, key, sizeof(x->salt_key));
+    explicit_bzero(key, sizeof(key));
+}
+
+static int open_cores(struct broker *b)
+{
+    const struct gw_config *c = b->config;
+    char err[256] = "";
+    struct gw_core_config cores = {
+        .count = c->lcore_count,
+        .arena_bytes = (size_t)c->memory_mib << 20,
+        .pages = c->huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL,
+        .poll = c->idle == GW_IDLE_POLL,
+        .net = {.address = c->address, .prefix_len = c->prefix_len, .gateway = c->gateway,
+                .neighbour_limit = NEIGHBOURS},
+        .mtu = c->port_mtu,
+        .listen_ports = c->listen_ports,
+        .listen_count = c->listen_count,
+        .keys = b->keys,
+        .deriver = b->deriver,
+        .ports = b->ports,
+        .clients = b->clients,
+        .port_counters = b->port_counters,
+    };
+    fill_xmpp(b, &cores.xmpp);
+    if (getrandom(&cores.xmpp.table_key, sizeof(cores.xmpp.table_key), 0) < 0)
+        return -errno;
+    int rc = gw_cores_open(&b->cores, &cores, err);
+    if (rc != 0)
+        return fail(err);
+    for (unsigned i = 0; i < c->lcore_count; i++)
+        gw_core_view(gw_cores_at(b->cores, i), &b->views[i]);
+    return 0;
+}
+
+/* ---- running ---- */
+
+static int run_core(void *arg)
+{
+    return gw_core_run(arg, &stop);
+}
+
+static int run_commit(void *arg)
+{
+    struct broker *b = arg;
+    while (!atomic_load_explicit(&b->stop_commit, memory_order_relaxed))
+        if (gw_store_commit_poll(b->store) == 0)
+            gw_store_commit_wait(b->store, COMMIT_IDLE_US);
+    return 0;
+}
+
+static int launch(struct broker *b)
+{
+    unsigned count = b->config->lcore_count;
+    int err = gw_eal_launch(b->eal, count, run_commit, b);
+    b->committing = err == 0;
+    for (unsigned i = 0; err == 0 && i < count; i++) {
+        err = gw_eal_launch(b->eal, i, run_core, gw_cores_at(b->cores, i));
+        b->launched += err == 0;
+    }
+    return err;
+}
+
+static int run_control(struct broker *b)
+{
+    unsigned count = b->config->lcore_count;
+    struct gw_control_env env = {
+        .config = b->config,
+        .store = b->store,
+        .client = gw_store_client(b->store, count),
+        .job_client = gw_store_client(b->store, count + 1),
+        .keys = b->keys,
+        .sealer = b->sealer,
+        .job_sealer = b->job_sealer,
+        .lcores = b->views,
+        .lcore_count = count,
+        .huge_pages = gw_eal_has_huge_pages(b->eal),
+        .stop = &stop,
+    };
+    if (!env.huge_pages)
+        fprintf(stderr, "godwitd: running without huge pages: slower; see docs/OPERATING.md\n");
+    return gw_control_run(&env);
+}
+
+static int start(struct broker *b)
+{
+    if (gw_jid_prep(gw_bytes_str(b->config->domain), &b->domain) != 0 || b->domain.local_len != 0 ||
+        b->domain.resource_len != 0)
+        return fail("xmpp.domain is not a domain");
+    int err = open_port(b);
+    if (err == 0)
+        err = open_store(b);
+    if (err == 0)
+        err = gw_deriver_open(&b->deriver, b->config->lcore_count);
+    if (err == 0)
+        err = gw_sealer_open(&b->sealer, GW_SEAL_IPSEC_MB, CONTROL_SEALER);
+    if (err == 0)
+        err = gw_sealer_open(&b->job_sealer, GW_SEAL_IPSEC_MB, JOB_SEALER);
+    if (err == 0)
+        err = open_cores(b);
+    return err == 0 ? launch(b) : err;
+}
+
+static void finish(struct broker *b)
+{
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < b->launched; i++)
+        gw_eal_wait(b->eal, i);
+    atomic_store(&b->stop_commit, true);
+    if (b->committing)
+        gw_eal_wait(b->eal, b->config->lcore_count);
+    gw_cores_free(&b->cores);
+    gw_sealer_free(&b->sealer);
+    gw_sealer_free(&b->job_sealer);
+    gw_deriver_free(&b->deriver);
+    gw_keyring_free(&b->keys);
+    gw_store_free(&b->store);
+    gw_dpdk_free(&b->dpdk);
+    gw_eal_free(&b->eal);
+    gw_config_free(&b->config);
+}
+
+/* ---- the command line ---- */
+
+static void usage(FILE *out)
+{
+    fputs("usage: godwitd --config FILE [--check-config]\n"
+          "\n"
+          "  --config FILE    read this configuration and run\n"
+          "  --check-config   only report its mistakes: status 0 when there are none\n"
+          "  --help-config    describe every setting\n"
+          "  --version\n"
+          "  --help\n",
+          out);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction act = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGINT, &act, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(const char *config_path)
+{
+    static struct broker b;
+    if (gw_config_read(&b.config, config_path, stderr) != 0)
+        return 2;
+    catch_signals();
+    int err = start(&b);
+    if (err == 0)
+        err = run_control(&b);
+    if (err != 0)
+        fprintf(stderr, "godwitd: stopped: %s\n", strerror(-err));
+    finish(&b);
+    return err == 0 ? 0 : 1;
+}
+
+static int check_config(const char *config_path)
+{
+    struct gw_config *c;
+    if (gw_config_read(&c, config_path, stderr) != 0)
+        return 2;
+    gw_config_free(&c);
+    printf("%s: no mistakes\n", config_path);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"check-config", no_argument, NULL, 'k'},
+        {"help-config", no_argument, NULL, 'r'},   {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},          {0},
+    };
+    const char *config = NULL;
+    bool check_only = false;
+    int o;
+    while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+        switch (o) {
+        case 'c':
+            config = optarg;
+            break;
+        case 'k':
+            check_only = true;
+            break;
+        case 'r':
+            gw_config_print_reference(stdout);
+            return 0;
+        case 'v':
+            puts("godwitd " GW_VERSION);
+            return 0;
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return 2;
+        }
+    }
+    if (config == NULL || optind != argc) {
+        usage(stderr);
+        return 2;
+    }
+    return check_only ? check_config(config) : run(config);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One dataplane lcore: it owns its port queue, TCP, connections and home accounts, and runs them in
+ * passes. Everything is reserved by gw_core_open; a pass neither allocates nor blocks.
+ */
+#ifndef GW_DATAPLANE_CORE_H
+#define GW_DATAPLANE_CORE_H
+
+#include <stdatomic.h>
+
+#include "command.h"
+#include "net/net.h"
+#include "port/port.h"
+#include "xmpp/deriver.h"
+#include "xmpp/lcore.h"
+#include "xmpp/post.h"
+
+struct gw_core;
+
+/* What the lcores of one process share: rings between them, and the view into each other's arenas. */
+struct gw_cores;
+
+struct gw_core_config {
+    unsigned count;
+    size_t arena_bytes; /* of each lcore */
+    enum gw_region_pages pages;
+    bool poll;          /* never sleep; else adaptive */
+    struct gw_net_config net;
+    uint16_t mtu;
+    const uint16_t *listen_ports;
+    unsigned listen_count;
+    struct gw_xmpp_config xmpp; /* limits are of one lcore */
+    const struct gw_keyring *keys;
+    struct gw_deriver *deriver;
+    /* By lcore: */
+    struct gw_port *const *ports;
+    struct gw_store_client *const *clients;
+    struct gw_counter_set *port_counters;
+};
+
+/* Start only. 0 or negative errno with a message in err. */
+int gw_cores_open(struct gw_cores **out, const struct gw_core_config *cfg, char err[256]);
+/* When no lcore runs any more. */
+void gw_cores_free(struct gw_cores **c);
+
+struct gw_core *gw_cores_at(struct gw_cores *c, unsigned index);
+void gw_core_view(struct gw_core *c, struct gw_lcore_view *out);
+
+/* One pass at this time (monotonic and wall clock, microseconds). Returns the work done. */
+unsigned gw_core_pass(struct gw_core *c, uint64_t now_us, uint64_t wall_us);
+/* Passes until *stop, then says goodbye to every stream and makes durable what was accepted. */
+int gw_core_run(struct gw_core *c, const atomic_bool *stop);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Accounts known to their home: looked up by bare JID, loaded from the store, forgotten when idle. */
+#include "home.h"
+
+#include <errno.h>
+
+#include "../../storage/account.h"
+#include "../base/check.h"
+
+#define LOAD_BYTES (GW_ACCOUNT_PACKED_BYTES_MAX + GW_SMALL_OVERHEAD_BYTES)
+
+static struct gw_bytes jid_of(const struct gw_lcore *l, const struct gw_home_account *a)
+{
+    return gw_bytes(gw_arena_ptr(l->arena, a->jid_block), a->jid_len);
+}
+
+static uint32_t *bucket_of(struct gw_lcore *l, struct gw_bytes bare)
+{
+    uint64_t h = gw_siphash(&l->cfg->table_key, bare.p, bare.len);
+    return &l->home->buckets[h & l->home->bucket_mask];
+}
+
+/* ---- the list of idle accounts, oldest first ---- */
+
+static void idle_remove(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home *h = l->home;
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (!a->idle)
+        return;
+    if (a->idle_prev)
+        gw_home_account(l, a->idle_prev)->idle_next = a->idle_next;
+    else
+        h->idle_head = a->idle_next;
+    if (a->idle_next)
+        gw_home_account(l, a->idle_next)->idle_prev = a->idle_prev;
+    else
+        h->idle_tail = a->idle_prev;
+    a->idle = false;
+}
+
+static void idle_append(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home *h = l->home;
+    struct gw_home_account *a = gw_home_account(l, i);
+    a->idle_prev = h->idle_tail;
+    a->idle_next = 0;
+    if (h->idle_tail)
+        gw_home_account(l, h->idle_tail)->idle_next = i;
+    else
+        h->idle_head = i;
+    h->idle_tail = i;
+    a->idle = true;
+}
+
+static void forget(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    check(a->pending == 0 && a->sessions == 0 && a->wait_head == 0 && a->load_block == 0);
+    idle_remove(l, i);
+    uint32_t *at = bucket_of(l, jid_of(l, a));
+    while (*at != i)
+        at = &gw_home_account(l, *at)->chain;
+    *at = a->chain;
+    gw_arena_put(l->arena, a->jid_block);
+    gw_slab_free(&l->home->accounts, i);
+}
+
+void gw_home_account_hold(struct gw_lcore *l, uint32_t i)
+{
+    gw_home_account(l, i)->pending++;
+    idle_remove(l, i);
+}
+
+void gw_home_account_relax(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (a->pending > 0 || a->sessions != 0 || a->wait_head != 0 || a->load_block != 0)
+        return;
+    if (a->state == GW_ACCOUNT_MISSING)
+        forget(l, i);
+    else if (!a->idle)
+        idle_append(l, i);
+}
+
+/* ---- loading ---- */
+
+static void load_retry(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (a->load_due)
+        return;
+    a->load_due = true;
+    a->load_next = l->home->load_due_head;
+    l->home->load_due_head = i;
+}
+
+static void submit_load(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    struct gw_store_request rq = {
+        .op = GW_STORE_GET,
+        .ns = GW_NS_ACCOUNT,
+        .key = jid_of(l, a).p,
+        .key_len = a->jid_len,
+        .data = gw_arena_ptr(l->arena, a->load_block),
+        .data_len = LOAD_BYTES,
+        .tag = gw_home_tag(GW_HOME_TAG_LOAD, i),
+    };
+    if (gw_store_submit(l->store, &rq) != 0)
+        load_retry(l, i);
+}
+
+static void submit_find(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    struct gw_store_request rq = {
+        .op = GW_STORE_MAILBOX,
+        .mailbox = gw_identity_mailbox(&a->identity),
+        .tag = gw_home_tag(GW_HOME_TAG_FIND, i),
+    };
+    if (gw_store_submit(l->store, &rq) != 0)
+        load_retry(l, i);
+}
+
+/* Deal with the posts that waited, in order; what finds no room in a segment is tried again. Newer
+ * posts for the account queue up behind them. */
+static void drain_waits(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home *h = l->home;
+    struct gw_home_account *a = gw_home_account(l, i);
+    a->pending++; /* held meanwhile */
+    while (a->wait_head != 0) {
+        uint32_t w = a->wait_head;
+        struct gw_home_wait *wait = gw_slab_at(&h->waits, w);
+        if (!gw_home_accept(l, i, &wait->post)) {
+            load_retry(l, i);
+            break;
+        }
+        a->wait_head = wait->next;
+        if (a->wait_head == 0)
+            a->wait_tail = 0;
+        gw_slab_free(&h->waits, w);
+    }
+    a->pending--;
+    gw_home_account_relax(l, i);
+}
+
+unsigned gw_home_account_retry(struct gw_lcore *l)
+{
+    unsigned n = 0;
+    uint32_t i = l->home->load_due_head;
+    l->home->load_due_head = 0;
+    for (uint32_t next; i != 0; i = next, n++) {
+        struct gw_home_account *a = gw_home_account(l, i);
+        next = a->load_next;
+        a->load_due = false;
+        if (a->state == GW_ACCOUNT_LOADING)
+            submit_load(l, i);
+        else if (a->state == GW_ACCOUNT_FINDING)
+            submit_find(l, i);
+        else
+            drain_waits(l, i);
+    }
+    return n;
+}
+
+/* ---- finding and making ---- */
+
+uint32_t gw_home_account_find(struct gw_lcore *l, struct gw_bytes bare)
+{
+    uint32_t i = *bucket_of(l, bare);
+    while (i != 0 && !gw_bytes_eq(jid_of(l, gw_home_account(l, i)), bare))
+        i = gw_home_account(l, i)->chain;
+    return i;
+}
+
+static uint32_t make(struct gw_lcore *l, struct gw_bytes bare)
+{
+    struct gw_home *h = l->home;
+    uint32_t i = gw_slab_alloc(&h->accounts);
+    if (i == 0 && h->idle_head != 0) {
+        forget(l, h->idle_head);
+        GW_COUNT(l->home_count.accounts_evicted);
+        i = gw_slab_alloc(&h->accounts);
+    }
+    if (i == 0)
+        return 0;
+    gw_block jid = gw_arena_get(l->arena, bare.len);
+    gw_block load = gw_arena_get(l->arena, LOAD_BYTES);
+    if (jid == 0 || load == 0) {
+        gw_arena_put(l->arena, jid);
+        gw_arena_put(l->arena, load);
+        gw_slab_free(&h->accounts, i);
+        return 0;
+    }
+    struct gw_home_account *a = gw_home_account(l, i);
+    *a = (struct gw_home_account){
+        .state = GW_ACCOUNT_LOADING, .jid_block = jid, .jid_len = (uint16_t)bare.len, .load_block = load};
+    memcpy(gw_arena_ptr(l->arena, jid), bare.p, bare.len);
+    uint32_t *bucket = bucket_of(l, bare);
+    a->chain = *bucket;
+    *bucket = i;
+    submit_load(l, i);
+    return i;
+}
+
+uint32_t gw_home_account_get(struct gw_lcore *l, struct gw_bytes bare)
+{
+    uint32_t i = gw_home_account_find(l, bare);
+    return i != 0 ? i : make(l, bare);
+}
+
+void gw_home_account_wait(struct gw_lcore *l, uint32_t i, const struct gw_post *p)
+{
+    struct gw_home *h = l->home;
+    struct gw_home_account *a = gw_home_account(l, i);
+    uint32_t w = gw_slab_alloc(&h->waits);
+    check(w != 0); /* as many as there are credits */
+    struct gw_home_wait *wait = gw_slab_at(&h->waits, w);
+    *wait = (struct gw_home_wait){.post = *p};
+    if (a->wait_tail != 0)
+        ((struct gw_home_wait *)gw_slab_at(&h->waits, a->wait_tail))->next = w;
+    else
+        a->wait_head = w;
+    a->wait_tail = w;
+}
+
+/* ---- what the store said ---- */
+
+static void wake(struct gw_lcore *l, uint32_t i, enum gw_home_account_state state)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    gw_arena_put(l->arena, a->load_block);
+    a->load_block = 0;
+    a->state = (uint8_t)state;
+    drain_waits(l, i);
+}
+
+void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    struct gw_account record;
+    struct gw_bytes plain;
+    int rc = c->status;
+    if (rc == 0)
+        rc = gw_small_open(l->keys, l->sealer, GW_NS_ACCOUNT, jid_of(l, a),
+                           gw_arena_ptr(l->arena, a->load_block), c->len, &plain);
+    if (rc == 0)
+        rc = gw_account_unpack(plain.p, plain.len, &record);
+    if (rc != 0) {
+        if (rc != -ENOENT)
+            GW_COUNT(l->edge_count.accounts_damaged);
+        wake(l, i, GW_ACCOUNT_MISSING);
+        return;
+    }
+    gw_hash(l->hasher, GW_HASH_SHA_256, gw_bytes(record.identity_key, 32), a->identity.hash);
+    explicit_bzero(&record, sizeof(record));
+    explicit_bzero(gw_arena_ptr(l->arena, a->load_block), LOAD_BYTES);
+    a->state = GW_ACCOUNT_FINDING;
+    submit_find(l, i);
+}
+
+void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (c->status != 0) {
+        wake(l, i, GW_ACCOUNT_MISSING);
+        return;
+    }
+    a->next_position = c->next;
+    a->durable_end = c->next;
+    uint64_t span = c->next - c->seq;
+    a->live_count = span > UINT32_MAX ? UINT32_MAX : (uint32_t)span;
+    wake(l, i, GW_ACCOUNT_READY);
+}

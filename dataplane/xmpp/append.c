@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The segment that fills: messages, removals and receipt events of a pass, sealed in one burst. */
+#include "home.h"
+
+#include "../../storage/event.h"
+#include "../base/check.h"
+
+static const struct gw_mailbox_id no_mailbox;
+
+/* Room that the EVENTS record will need at the end. */
+static size_t events_room(const struct gw_home *h, size_t more)
+{
+    return gw_record_padded(sizeof(struct gw_record_head) + h->events_len + more);
+}
+
+static bool begin(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    h->segment_block = gw_arena_get(l->arena, GW_SEGMENT_BYTES);
+    if (h->segment_block == 0)
+        return false;
+    gw_segment_begin(&h->writer, gw_arena_ptr(l->arena, h->segment_block), GW_SEGMENT_BYTES,
+                     (uint16_t)l->index);
+    h->events_len = 0;
+    return true;
+}
+
+static void seal_later(struct gw_lcore *l, struct gw_record_head *r, const struct gw_identity *id,
+                       const uint8_t *plain)
+{
+    struct gw_home *h = l->home;
+    if (h->seal_count == GW_SEAL_BURST)
+        gw_home_seal(l);
+    struct gw_nonce nonce = gw_sealer_nonce(l->sealer);
+    r->incarnation = gw_keyring_current(l->keys);
+    r->nonce_thread = nonce.thread;
+    r->nonce_counter = nonce.counter;
+    uint8_t *aad = h->aads[h->seal_count];
+    gw_record_aad(aad, id, r->position, r->kind);
+    h->seals[h->seal_count++] = (struct gw_seal_op){
+        .key = gw_keyring_key(l->keys, r->incarnation),
+        .nonce = nonce,
+        .aad = aad,
+        .aad_len = GW_RECORD_AAD_BYTES,
+        .len = (uint32_t)gw_record_body_len(r),
+        .in = plain,
+        .out = (uint8_t *)(r + 1),
+        .tag = r->tag,
+    };
+}
+
+unsigned gw_home_seal(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    unsigned n = h->seal_count;
+    if (n > 0)
+        gw_seal_burst(l->sealer, h->seals, n);
+    h->seal_count = 0;
+    return n;
+}
+
+/* ---- closing and handing over ---- */
+
+static void finish_segment(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    if (h->events_len > 0) {
+        struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_EVENTS, &no_mailbox, 0,
+                                                  (uint32_t)h->events_len);
+        check(r != NULL); /* events_room has kept it free */
+        seal_later(l, r, NULL, h->events);
+    }
+    gw_home_seal(l);
+    h->segment_len = gw_segment_end(&h->writer, l->wall_us);
+    h->segment_closed = true;
+}
+
+static bool submit(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    if (h->under_way_count == GW_SEGMENTS_UNDER_WAY)
+        return false;
+    struct gw_store_request rq = {
+        .op = GW_STORE_APPEND,
+        .data = gw_arena_ptr(l->arena, h->segment_block),
+        .data_len = h->segment_len,
+        .tag = gw_home_tag(GW_HOME_TAG_APPEND, 0),
+    };
+    if (gw_store_submit(l->store, &rq) != 0)
+        return false;
+    h->under_way[h->under_way_count++] = h->segment_block;
+    h->segment_block = 0;
+    h->segment_closed = false;
+    h->open_number++;
+    GW_COUNT(l->home_count.segments);
+    return true;
+}
+
+unsigned gw_home_append(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    if (h->segment_block == 0 || h->under_way_count == GW_SEGMENTS_UNDER_WAY)
+        return 0;
+    if (!h->segment_closed)
+        finish_segment(l);
+    return submit(l);
+}
+
+void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c)
+{
+    struct gw_home *h = l->home;
+    check(h->under_way_count > 0);
+    gw_arena_put(l->arena, h->under_way[0]);
+    h->under_way_count--;
+    memmove(&h->under_way[0], &h->under_way[1], h->under_way_count * sizeof(h->under_way[0]));
+    h->failed = c->status != 0;
+    h->durable_number++;
+    gw_home_drain(l);
+}
+
+uint64_t gw_home_last_number(const struct gw_lcore *l)
+{
+    return l->home->segment_block != 0 ? l->home->open_number : l->home->open_number - 1;
+}
+
+bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len)
+{
+    struct gw_home *h = l->home;
+    for (int try = 0; try < 2; try++) {
+        if (h->segment_block == 0 && !begin(l))
+            return false;
+        if (!h->segment_closed && h->events_len + event_len <= GW_EVENTS_BYTES &&
+            gw_segment_fits(&h->writer, gw_record_padded(body_len) + events_room(h, event_len)))
+            return true;
+        if (h->writer.record_count == 0) /* an empty one does not hold it: nothing ever will */
+            return false;
+        if (gw_home_append(l) == 0)
+            return false;
+    }
+    return false;
+}
+
+/* ---- what is added ---- */
+
+static void add_event(struct gw_home *h, const struct gw_event *e)
+{
+    check(gw_event_pack(h->events, GW_EVENTS_BYTES, &h->events_len, e));
+}
+
+static struct gw_event stored_event(const struct gw_stanza *s)
+{
+    return (struct gw_event){
+        .kind = GW_EVENT_STORED,
+        .time_us = s->accepted_us,
+        .position = s->position,
+        .from = gw_stanza_from_bare(s),
+        .to = gw_stanza_to_bare(s),
+        .id = gw_stanza_id(s),
+    };
+}
+
+/* The stanza answers an earlier one: its sender was the recipient there. */
+static struct gw_event answer_event(const struct gw_stanza *s)
+{
+    return (struct gw_event){
+        .kind = s->flags & GW_STANZA_RECEIVED ? GW_EVENT_RECEIVED : GW_EVENT_DISPLAYED,
+        .time_us = s->accepted_us,
+        .from = gw_stanza_to_bare(s),
+        .to = gw_stanza_from_bare(s),
+        .id = gw_stanza_ref(s),
+    };
+}
+
+static bool is_answer(const struct gw_stanza *s)
+{
+    return (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) != 0;
+}
+
+size_t gw_home_message_event_len(const struct gw_stanza *s)
+{
+    struct gw_event e = stored_event(s);
+    size_t len = gw_event_packed_len(&e);
+    if (is_answer(s)) {
+        e = answer_event(s);
+        len += gw_event_packed_len(&e);
+    }
+    return len;
+}
+
+size_t gw_home_removal_event_len(unsigned n)
+{
+    struct gw_event e = {.kind = GW_EVENT_DELIVERED};
+    return n * gw_event_packed_len(&e);
+}
+
+void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stanza *s)
+{
+    struct gw_home *h = l->home;
+    struct gw_home_account *a = gw_home_account(l, account);
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
+    s->position = a->next_position++;
+    a->live_count++;
+    gw_stanza_set_id(l, s, &mailbox);
+    struct gw_record_head *r =
+        gw_segment_add(&h->writer, GW_RECORD_MESSAGE, &mailbox, s->position, s->sealed_len);
+    check(r != NULL);
+    seal_later(l, r, &a->identity, (const uint8_t *)s + s->sealed_off);
+    struct gw_event e = stored_event(s);
+    e.mailbox = mailbox;
+    add_event(h, &e);
+    if (is_answer(s)) {
+        e = answer_event(s);
+        add_event(h, &e);
+    }
+}
+
+void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t *positions, unsigned n)
+{
+    struct gw_home *h = l->home;
+    struct gw_home_account *a = gw_home_account(l, account);
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
+    struct gw_position_range ranges[GW_POST_POSITIONS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (count > 0 && ranges[count - 1].last + 1 == positions[i])
+            ranges[count - 1].last = positions[i];
+        else
+            ranges[count++] = (struct gw_position_range){positions[i], positions[i]};
+        struct gw_event e = {.kind = GW_EVENT_DELIVERED, .time_us = l->wall_us, .mailbox = mailbox,
+                             .position = positions[i]};
+        add_event(h, &e);
+    }
+    struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_REMOVE, &mailbox, positions[0],
+                                              (uint32_t)(count * sizeof(ranges[0])));
+    check(r != NULL);
+    r->aux = (uint16_t)count;
+    memcpy(r + 1, ranges, count * sizeof(ranges[0]));
+    a->live_count -= a->live_count < n ? a->live_count : n;
+    GW_COUNT_ADD(l->home_count.removed, n);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "../base/check.h"
+
+/* Connections that wait for a credit and are tried again in one pass. */
+#define RETRIES_MAX 64
+
+unsigned gw_home_of(const struct gw_lcore *l, struct gw_bytes bare)
+{
+    if (l->count == 1)
+        return 0;
+    return (unsigned)(gw_siphash(&l->cfg->home_key, bare.p, bare.len) % l->count);
+}
+
+int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages)
+{
+    struct gw_edge *g = calloc(1, sizeof(*g));
+    if (g == NULL)
+        return -ENOMEM;
+    size_t slots = (size_t)l->cfg->conn_limit + 1;
+    int err = gw_region_open(&g->region, "edge", slots * sizeof(struct gw_edge_conn), pages);
+    if (err == 0)
+        err = gw_region_open(&g->unbind_region, "unbind", slots * sizeof(struct gw_ref), pages);
+    g->conns = g->region.base;
+    g->unbind = g->unbind_region.base;
+    l->edge = g;
+    if (err)
+        gw_edge_free(l);
+    return err;
+}
+
+void gw_edge_free(struct gw_lcore *l)
+{
+    if (l->edge == NULL)
+        return;
+    gw_region_close(&l->edge->region);
+    gw_region_close(&l->edge->unbind_region);
+    free(l->edge);
+    l->edge = NULL;
+}
+
+/* ---- a connection's life ---- */
+
+static bool established(void *ctx, gw_conn c, const struct gw_tcp_tuple *t)
+{
+    struct gw_lcore *l = ctx;
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    (void)t;
+    /* What survives: the generation, and the memberships of lists that may still name the index. */
+    struct gw_edge_conn fresh = {
+        .generation = (uint16_t)(e->generation + 1),
+        .dirty = e->dirty,
+        .next_dirty = e->next_dirty,
+        .waiting = e->waiting,
+        .next_waiting = e->next_waiting,
+        .state = GW_EDGE_HEADER,
+        .waits_us = l->now_us,
+        .heard_us = l->now_us,
+        .since_wall_us = l->wall_us,
+    };
+    *e = fresh;
+    GW_COUNT(l->edge_count.connections);
+    gw_edge_set_deadline(l, c);
+    return true;
+}
+
+static void peer_closed(void *ctx, gw_conn c)
+{
+    struct gw_lcore *l = ctx;
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->state == GW_EDGE_CLOSING)
+        gw_edge_mark_dirty(l, c);
+    else
+        gw_edge_stream_close(l, c);
+}
+
+static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
+{
+    struct gw_lcore *l = ctx;
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    (void)why;
+    GW_COUNT(l->edge_count.connections_ended);
+    gw_edge_detach(l, c);
+    gw_edge_drop_held(l, c);
+    gw_edge_sasl_free(l, c);
+    gw_arena_put(l->arena, e->in_block);
+    gw_arena_put(l->arena, e->jid_block);
+    e->in_block = e->jid_block = 0;
+    e->in_whole = e->abort_due = false;
+    e->state = GW_EDGE_CLOSING;
+    e->generation++; /* posts and completions under way are for nobody now */
+}
+
+const struct gw_tcp_upcalls gw_edge_upcalls = {
+    .established = established,
+    .data = gw_edge_data,
+    .peer_closed = peer_closed,
+    .acked = gw_edge_acked,
+    .closed = closed,
+    .deadline = gw_edge_deadline,
+};
+
+/* ---- leaving a session ---- */
+
+void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session)
+{
+    struct gw_edge *g = l->edge;
+    check(g->unbind_count <= l->cfg->conn_limit);
+    g->unbind[(g->unbind_head + g->unbind_count++) % (l->cfg->conn_limit + 1)] = session;
+}
+
+void gw_edge_detach(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->state != GW_EDGE_BOUND)
+        return;
+    /* What is confirmed and not told is told now, if it can be; else it comes again: never lost. */
+    (void)gw_edge_flush_confirmed(l, c);
+    gw_edge_unbind(l, e->session);
+    gw_arena_put(l->arena, e->handed_block);
+    e->handed_block = 0;
+    e->handed_count = e->handed_confirmed = e->handed_asked = e->handed_cap = 0;
+    e->session = (struct gw_ref){0};
+    e->ping_outstanding = e->r_outstanding = e->want_room = false;
+    e->state = GW_EDGE_READY;
+}
+
+static unsigned send_unbinds(struct gw_lcore *l)
+{
+    struct gw_edge *g = l->edge;
+    unsigned n = 0;
+    while (g->unbind_count > 0) {
+        struct gw_ref s = g->unbind[g->unbind_head];
+        if (gw_post_up_room(l, s.lcore) == 0)
+            break;
+        struct gw_post p = {.op = GW_POST_UNBIND, .session = s};
+        gw_post_up(l, s.lcore, &p);
+        g->unbind_head = (g->unbind_head + 1) % (l->cfg->conn_limit + 1);
+        g->unbind_count--;
+        g->bound_count--;
+        n++;
+    }
+    return n;
+}
+
+/* ---- posts ---- */
+
+static bool is_here(struct gw_lcore *l, const struct gw_post *p)
+{
+    return gw_edge_conn(l, p->conn.index)->generation == p->conn.generation;
+}
+
+/* The stanza's block comes back, with a refusal or not. */
+static void take_back(struct gw_lcore *l, const struct gw_post *p)
+{
+    if (p->settle && is_here(l, p)) {
+        if (p->status != GW_CONDITION_NONE)
+            gw_edge_refuse_block(l, p->conn.index, gw_arena_ptr(l->arena, p->block), p->status);
+        gw_edge_settle(l, p->conn.index, p->seq);
+    }
+    gw_arena_put(l->arena, p->block);
+}
+
+static void end_session(struct gw_lcore *l, struct gw_post *p)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, p->conn.index);
+    if (is_here(l, p) && e->state == GW_EDGE_BOUND)
+        gw_edge_stream_error(l, p->conn.index, p->status, NULL);
+    struct gw_post answer = {.op = GW_POST_TAKEN, .n = 0, .session = p->session};
+    gw_post_answer(l, p->from, &answer);
+}
+
+void gw_edge_post(struct gw_lcore *l, struct gw_post *p)
+{
+    switch ((enum gw_post_op)p->op) {
+    case GW_POST_BOUND:
+        gw_edge_bound(l, p);
+        break;
+    case GW_POST_SETTLED:
+        if (is_here(l, p))
+            gw_edge_settle(l, p->conn.index, p->seq);
+        break;
+    case GW_POST_RETURN:
+        take_back(l, p);
+        break;
+    case GW_POST_DELIVER:
+        gw_edge_deliver(l, p);
+        break;
+    case GW_POST_END:
+        end_session(l, p);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- the end of the pass ---- */
+
+static void tell_room(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->state != GW_EDGE_BOUND || gw_post_up_room(l, e->session.lcore) == 0)
+        return; /* asked again at the next acknowledgement */
+    struct gw_post p = {.op = GW_POST_ROOM, .session = e->session, .epoch = e->refused_epoch};
+    gw_post_up(l, e->session.lcore, &p);
+    e->want_room = false;
+}
+
+static bool output_is_low(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_tcp_queue q = gw_tcp_queue(l->tcp, c);
+    return q.sent_end - q.acked <= GW_EDGE_OUTPUT_BYTES_MAX / 2;
+}
+
+static void finish(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->abort_due) {
+        gw_tcp_abort(l->tcp, c);
+        return;
+    }
+    gw_edge_release(l, c);
+    if (e->seq - e->settled <= GW_EDGE_WINDOW / 2 && e->held_bytes <= GW_EDGE_HELD_BYTES_MAX / 2)
+        e->paused &= (uint8_t)~GW_PAUSE_WINDOW;
+    if (!gw_edge_flush_confirmed(l, c))
+        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
+    if (e->want_room && output_is_low(l, c))
+        tell_room(l, c);
+    gw_edge_ask(l, c);
+    if (!e->paused)
+        gw_edge_read_on(l, c);
+}
+
+static unsigned finish_dirty(struct gw_lcore *l)
+{
+    unsigned n = 0;
+    gw_conn c = l->edge->dirty_head;
+    l->edge->dirty_head = 0;
+    for (gw_conn next; c != 0; c = next, n++) {
+        struct gw_edge_conn *e = gw_edge_conn(l, c);
+        next = e->next_dirty;
+        e->dirty = false;
+        if (e->generation & 1) /* in use: see established and closed */
+            finish(l, c);
+    }
+    return n;
+}
+
+static unsigned retry_waiting(struct gw_lcore *l)
+{
+    unsigned n = 0;
+    gw_conn c = l->edge->waiting_head;
+    for (gw_conn next; c != 0 && n < RETRIES_MAX; c = next, n++) {
+        struct gw_edge_conn *e = gw_edge_conn(l, c);
+        next = e->next_waiting;
+        l->edge->waiting_head = next;
+        e->waiting = false;
+        gw_edge_resume(l, c, GW_PAUSE_CREDIT);
+    }
+    return n;
+}
+
+unsigned gw_edge_finish(struct gw_lcore *l)
+{
+    unsigned n = send_unbinds(l);
+    n += retry_waiting(l);
+    return n + finish_dirty(l);
+}
+
+unsigned gw_edge_shutdown(struct gw_lcore *l)
+{
+    struct gw_edge *g = l->edge;
+    for (unsigned n = 0; n < 256 && g->shutdown_next <= l->cfg->conn_limit; n++) {
+        gw_conn c = g->shutdown_next++;
+        struct gw_edge_conn *e = gw_edge_conn(l, c);
+        if (c != 0 && (e->generation & 1) && e->state != GW_EDGE_CLOSING)
+            gw_edge_stream_error(l, c, GW_STREAM_SYSTEM_SHUTDOWN, NULL);
+    }
+    return g->shutdown_next <= l->cfg->conn_limit;
+}

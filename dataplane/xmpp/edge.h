@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge part of a lcore: XMPP streams over its TCP connections.
+ *
+ * One state a connection, in an array beside TCP's with the same index. Input is parsed where it
+ * lies; answers to a client's own stanzas leave in order and never before its earlier stanzas are
+ * settled (durable, refused or routed), so that any answer acknowledges what came before it.
+ */
+#ifndef GW_XMPP_EDGE_H
+#define GW_XMPP_EDGE_H
+
+#include "post.h"
+#include "stanza.h"
+
+/* X(upper, name): states of a stream */
+#define GW_EDGE_STATES(X)                                                                          \
+    X(HEADER, "header")           /* waiting for the client's stream header */                     \
+    X(FEATURES, "authenticating") /* features sent, not authenticated */                           \
+    X(READY, "authenticated")     /* authenticated, no resource yet */                             \
+    X(BOUND, "bound")                                                                              \
+    X(CLOSING, "closing")         /* our </stream:stream> is queued; what comes in is dropped */
+
+enum gw_edge_state {
+#define X(upper, name) GW_EDGE_##upper,
+    GW_EDGE_STATES(X)
+#undef X
+};
+
+/* Unsettled stanzas a connection may have: more pauses reading. One bit each. */
+#define GW_EDGE_WINDOW 256u
+/* Bytes of answers that wait for earlier stanzas, and of the send queue: more pauses reading. */
+#define GW_EDGE_HELD_BYTES_MAX   65536u
+#define GW_EDGE_OUTPUT_BYTES_MAX 262144u
+
+/* Why reading is paused; several may hold at once. */
+enum {
+    GW_PAUSE_STORE = 1,  /* a read of the account, or a key derivation, is under way */
+    GW_PAUSE_BIND = 2,   /* the home has not answered yet */
+    GW_PAUSE_CREDIT = 4, /* the home of a recipient has no credit left */
+    GW_PAUSE_WINDOW = 8, /* GW_EDGE_WINDOW stanzas are unsettled, or too much is held */
+    GW_PAUSE_OUTPUT = 16,
+};
+
+/* One stored message handed to the client, until it is delivered. */
+struct gw_handed {
+    uint64_t position;
+    uint32_t stanza_number; /* our outbound count (stream management) after it */
+    uint32_t stream_end;    /* low half of the stream position after it */
+};
+
+struct gw_edge_conn {
+    uint16_t generation;
+    uint8_t state;
+    uint8_t paused;
+    uint8_t auth_failures;
+    bool header_seen : 1;  /* in this stream: parsing stanzas */
+    bool header_sent : 1;
+    bool authenticated : 1;
+    bool sm : 1;           /* stream management enabled */
+    bool r_outstanding : 1;
+    bool ping_outstanding : 1;
+    bool no_ping : 1;      /* it has not answered one: delivered means handed over */
+    bool refusing : 1;     /* deliveries of refused_epoch are put off */
+    bool want_room : 1;    /* the home waits to be told of room */
+    bool in_whole : 1;     /* in_block holds a whole unit that could not be handled yet */
+    bool abort_due : 1;    /* reset it at the end of the pass: not in the middle of a unit of its own */
+    /* Membership of lists: they outlive the connection's end and its index's next use. */
+    bool dirty : 1;
+    bool waiting : 1;
+
+    gw_block in_block; /* start of a unit that is not whole yet */
+    uint32_t in_len;
+    struct gw_xml_frame frame;
+
+    gw_block sasl_block; /* struct gw_sasl, until authenticated */
+    gw_block jid_block;  /* struct gw_edge_jid, from authentication on */
+
+    struct gw_ref session;
+    uint16_t refused_epoch, room_epoch;
+
+    /* stanzas in */
+    uint32_t seq;     /* number of the last stanza accepted; wraps */
+    uint32_t settled; /* all up to this one are settled */
+    uint32_t sm_base; /* seq when stream management was enabled: h = settled - sm_base */
+    uint64_t settled_ahead[GW_EDGE_WINDOW / 64]; /* bit seq % 256 of those settled out of order */
+    gw_block held_head, held_tail;
+    uint32_t held_bytes;
+
+    /* stanzas out */
+    uint32_t out_count;
+    gw_block handed_block; /* ring of struct gw_handed */
+    uint16_t handed_head, handed_count, handed_cap;
+    uint16_t handed_asked;     /* how many the ping under way will confirm */
+    uint16_t handed_confirmed; /* confirmed, the home not told yet */
+    uint32_t ping_number;
+
+    uint64_t heard_us; /* last byte from the client */
+    uint64_t waits_us; /* since when the state, or the answer under way, is waited for */
+    uint64_t since_wall_us;
+    uint32_t next_waiting; /* list of those that wait for a credit */
+    uint32_t next_dirty;
+};
+
+/* Who is at the other end, packed: an idle session keeps this and nothing larger. */
+struct gw_edge_jid {
+    uint8_t identity[32];
+    uint16_t bare_len, len; /* equal until a resource is bound */
+    char text[];
+};
+
+/* Why an answer waits, and its bytes behind it. */
+struct gw_held {
+    gw_block next;
+    uint32_t seq;  /* leaves when settled has reached this */
+    uint32_t len;
+    bool is_ack;   /* an <a/>, whose h is written when it leaves */
+    bool stop;     /* end of the stream: FIN behind it */
+    char text[];
+};
+
+struct gw_edge {
+    struct gw_edge_conn *conns; /* index as TCP's */
+    struct gw_region region;
+    uint32_t dirty_head;   /* connections to look at when the pass ends */
+    uint32_t waiting_head; /* connections that wait for a credit */
+    /* Sessions whose connection is gone, until their homes are told: a ring, one slot for each that
+     * can be bound. */
+    struct gw_ref *unbind;
+    struct gw_region unbind_region;
+    uint32_t unbind_head, unbind_count;
+    uint32_t bound_count; /* bound or about to be, and those in `unbind` */
+    uint32_t shutdown_next;
+};
+
+int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages);
+void gw_edge_free(struct gw_lcore *l);
+
+/* Upcalls for gw_tcp_open, with ctx = struct gw_lcore *. */
+extern const struct gw_tcp_upcalls gw_edge_upcalls;
+
+/* Posts addressed to the edge. */
+void gw_edge_post(struct gw_lcore *l, struct gw_post *p);
+/* Completion of a store request that the edge made. */
+void gw_edge_store_done(struct gw_lcore *l, const struct gw_store_completion *c);
+/* Derivations done by the worker. Returns how many. */
+unsigned gw_edge_poll_deriver(struct gw_lcore *l);
+/* End of the pass: credits for those that wait, acks and requests for acks, resumed reads. */
+unsigned gw_edge_finish(struct gw_lcore *l);
+/* Say goodbye on every stream (system-shutdown); bounded work a call, 0 when all are closed. */
+unsigned gw_edge_shutdown(struct gw_lcore *l);
+
+/* Tags of store requests: the top bit says which part of the lcore made it. */
+#define GW_TAG_EDGE (1ull << 63)
+
+/* ---- inside the edge ---- */
+
+static inline struct gw_edge_conn *gw_edge_conn(const struct gw_lcore *l, gw_conn c)
+{
+    return &l->edge->conns[c];
+}
+
+static inline struct gw_ref gw_edge_ref(const struct gw_lcore *l, gw_conn c)
+{
+    return (struct gw_ref){c, gw_edge_conn(l, c)->generation, (uint16_t)l->index};
+}
+
+static inline struct gw_bytes gw_edge_bare(const struct gw_lcore *l, gw_conn c)
+{
+    const struct gw_edge_jid *j = gw_arena_ptr(l->arena, gw_edge_conn(l, c)->jid_block);
+    return gw_bytes(j->text, j->bare_len);
+}
+
+static inline struct gw_bytes gw_edge_full(const struct gw_lcore *l, gw_conn c)
+{
+    const struct gw_edge_jid *j = gw_arena_ptr(l->arena, gw_edge_conn(l, c)->jid_block);
+    return gw_bytes(j->text, j->len);
+}
+
+/* What became of a unit. */
+enum gw_handled {
+    GW_HANDLED,      /* consumed */
+    GW_HANDLE_LATER, /* not consumed: conn->paused says why */
+};
+
+/* input.c */
+size_t gw_edge_data(void *ctx, gw_conn c, const uint8_t *p, size_t len);
+void gw_edge_pause(struct gw_lcore *l, gw_conn c, uint8_t why);
+void gw_edge_resume(struct gw_lcore *l, gw_conn c, uint8_t why);
+void gw_edge_read_on(struct gw_lcore *l, gw_conn c);
+void gw_edge_mark_dirty(struct gw_lcore *l, gw_conn c);
+
+/* stream.c */
+enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c);
+enum gw_handled gw_edge_unit(struct gw_lcore *l, gw_conn c);
+/* Send a stream error and close. Further input is dropped. */
+void gw_edge_stream_error(struct gw_lcore *l, gw_conn c, enum gw_stream_error e, const char *text);
+/* Close after what is queued, answering or sending </stream:stream>. */
+void gw_edge_stream_close(struct gw_lcore *l, gw_conn c);
+
+/* edge.c */
+/* The connection leaves its session: the home is told when there is a credit. */
+void gw_edge_detach(struct gw_lcore *l, gw_conn c);
+void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session);
+
+/* output.c */
+/* Bytes to the client now. Without room or memory for them the connection is reset when the pass
+ * ends: it is a client that asks and does not read. */
+void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
+/* An answer to the stanza numbered conn->seq: leaves when all before it are settled. */
+void gw_edge_answer(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
+/* An answer to an element that is no stanza: leaves when all stanzas so far are settled. */
+void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
+/* An answer that leaves when all stanzas up to seq are settled. */
+void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b);
+/* An <a/> likewise. */
+void gw_edge_answer_ack(struct gw_lcore *l, gw_conn c);
+/* The stream's last bytes likewise, with FIN behind them. */
+void gw_edge_answer_last(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
+/* Let go what need not wait any more. */
+void gw_edge_release(struct gw_lcore *l, gw_conn c);
+/* Stanza seq is settled; release what waited for it. */
+void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq);
+/* Give the number of the stanza being handled; false when the window is full (paused). */
+bool gw_edge_number(struct gw_lcore *l, gw_conn c);
+void gw_edge_drop_held(struct gw_lcore *l, gw_conn c);
+
+/* sasl.c */
+enum gw_handled gw_edge_sasl(struct gw_lcore *l, gw_conn c);
+void gw_edge_sasl_free(struct gw_lcore *l, gw_conn c);
+
+/* answer.c */
+/* <iq type='result'/> for the IQ in l->xml, with this payload. */
+void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload);
+/* Refuse the stanza in l->xml with an error (RFC 6120 section 8.3); errors and results are dropped
+ * instead. The stanza has its number. */
+void gw_edge_refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why);
+/* The same for a stanza that a home sent back: the answer waits for those before `seq`. */
+void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza *s,
+                          enum gw_condition why);
+
+/* iq.c */
+enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c);
+
+/* bind.c */
+enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind);
+void gw_edge_bound(struct gw_lcore *l, struct gw_post *p);
+
+/* message.c */
+enum gw_handled gw_edge_message(struct gw_lcore *l, gw_conn c);
+/* Route the stanza in l->xml to a home, numbering it. */
+enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, struct gw_stanza_form *f);
+/* The stanza's `to` prepared into *to; 1: present, 0: absent (*to is the user's bare JID), -EINVAL. */
+int gw_edge_read_to(struct gw_lcore *l, gw_conn c, struct gw_jid_text *to);
+/* What all stanzas must keep: `from` ours or absent, id not too long. False: the stream has ended. */
+bool gw_edge_check_stanza(struct gw_lcore *l, gw_conn c);
+/* Type attribute of the stanza in l->xml. */
+enum gw_stanza_type gw_edge_type(const struct gw_lcore *l, enum gw_stanza_kind kind);
+
+/* presence.c */
+enum gw_handled gw_edge_presence(struct gw_lcore *l, gw_conn c);
+
+/* sm.c: XEP-0198 */
+enum gw_handled gw_edge_sm(struct gw_lcore *l, gw_conn c);
+
+/* delivery.c */
+void gw_edge_deliver(struct gw_lcore *l, struct gw_post *p);
+/* The client has handled our first out_count stanzas (stream management); false: more than we sent. */
+bool gw_edge_confirm_stanzas(struct gw_lcore *l, gw_conn c, uint32_t out_count);
+/* The client has answered the ping with this number. */
+void gw_edge_confirm_ping(struct gw_lcore *l, gw_conn c, uint32_t number);
+/* The client answers no pings: what TCP has handed over counts as delivered from now on. */
+void gw_edge_confirm_handed_over(struct gw_lcore *l, gw_conn c);
+/* Tell the home what is confirmed, as far as credits go. False: some is left. */
+bool gw_edge_flush_confirmed(struct gw_lcore *l, gw_conn c);
+/* Ask for confirmation of what has been handed over, if nothing is asked yet. */
+void gw_edge_ask(struct gw_lcore *l, gw_conn c);
+void gw_edge_send_ping(struct gw_lcore *l, gw_conn c);
+void gw_edge_acked(void *ctx, gw_conn c, uint64_t acked);
+
+/* timers.c */
+void gw_edge_set_deadline(struct gw_lcore *l, gw_conn c);
+void gw_edge_deadline(void *ctx, gw_conn c);
+
+#endif

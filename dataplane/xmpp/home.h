@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The home part of a lcore: accounts whose bare JID hashes here, their sessions and mailboxes.
+ *
+ * It alone assigns an account's mailbox positions, seals, appends, decides who gets what, and reads
+ * the mailbox for sessions whose cursor is behind its end. Everything that it does for a stanza waits
+ * in one queue until the segment with all that came before is durable: that is the order promise.
+ */
+#ifndef GW_XMPP_HOME_H
+#define GW_XMPP_HOME_H
+
+#include "../base/slab.h"
+#include "bind.h"
+#include "post.h"
+#include "stanza.h"
+
+#define GW_SEGMENT_BYTES       (512u << 10) /* the largest stanza fits with room to spare */
+#define GW_SEGMENTS_UNDER_WAY  4u /* appended and not yet durable; meanwhile the next one fills */
+#define GW_EVENTS_BYTES        (96u << 10)  /* of one segment */
+#define GW_SEAL_BURST          512u
+#define GW_READS_UNDER_WAY     16u
+#define GW_READ_BYTES          (64u << 10)
+#define GW_TRANSIENTS_MAX      32u /* unstored stanzas that wait for a session that is behind */
+
+/* ---- accounts ---- */
+
+/* X(upper): states of an account */
+#define GW_HOME_ACCOUNT_STATES(X)                                                                  \
+    X(LOADING) /* its record is being read */                                                      \
+    X(FINDING) /* its mailbox's bounds are being read */                                           \
+    X(READY)                                                                                       \
+    X(MISSING) /* there is none of this name (or it was deleted): dropped when nothing refers to it */
+
+enum gw_home_account_state {
+#define X(upper) GW_ACCOUNT_##upper,
+    GW_HOME_ACCOUNT_STATES(X)
+#undef X
+};
+
+struct gw_home_account {
+    uint32_t chain; /* next in its bucket; first: the slab's free link */
+    uint32_t idle_prev, idle_next; /* list of those that may be forgotten, oldest first */
+    gw_block jid_block;
+    uint16_t jid_len;
+    uint8_t state;
+    bool idle : 1;
+    bool load_due : 1; /* the store had no room for the request */
+    uint32_t load_next;
+    uint32_t pending; /* entries of the queue that name it */
+    uint32_t sessions;    /* first */
+    uint32_t wait_head, wait_tail;
+    gw_block load_block;
+    uint32_t live_count; /* messages waiting, about: exact when loaded, then kept up */
+    struct gw_identity identity;
+    uint64_t next_position;
+    uint64_t durable_end; /* all positions below are durable (or failed) */
+};
+
+/* ---- sessions ---- */
+
+struct gw_home_session {
+    uint32_t next; /* of the account; first: the slab's free link */
+    uint32_t account; /* 0: unused */
+    struct gw_ref conn;
+    uint16_t generation;
+    uint16_t epoch; /* of deliveries: raised when they start again after a refusal */
+    int8_t priority;
+    bool available : 1;
+    bool behind : 1;  /* the cursor is not at the end: the mailbox is read for it */
+    bool reading : 1; /* a read is under way */
+    bool queued : 1;  /* on the list of reads to start */
+    bool stalled : 1; /* its send queue is full; ROOM will come */
+    bool sm : 1;
+    uint8_t transient_count;
+    uint16_t in_flight; /* stored messages handed over, not delivered */
+    uint32_t read_next;
+    uint64_t read_after; /* segment that must be durable before its mailbox is read */
+    uint64_t cursor;     /* next position to hand over */
+    uint64_t available_wall_us;
+    uint64_t since_wall_us;
+    gw_block jid_block; /* full JID */
+    uint16_t jid_len, bare_len;
+    gw_block presence; /* struct gw_home_text: its last available presence */
+    gw_block transient_head, transient_tail;
+    struct gw_tcp_tuple tuple;
+};
+
+/* Some bytes of the home's own: presences, transients. */
+struct gw_home_text {
+    gw_block next;
+    uint32_t len;
+    char text[];
+};
+
+/* A mailbox read: its block starts with this, the run of records follows. */
+struct gw_home_read {
+    uint32_t lent; /* deliveries not yet taken */
+    bool done;     /* nothing more will be lent */
+    uint8_t run[] __attribute__((aligned(64)));
+};
+
+/* What a DELIVER's block is, so that its TAKEN can be put to rest. In deliver.reserved. */
+enum gw_lent { GW_LENT_STANZA, GW_LENT_READ, GW_LENT_TEXT };
+
+/* ---- the queue ---- */
+
+struct gw_pending {
+    struct gw_post post; /* STANZA or PRESENCE */
+    uint32_t account;
+    bool stored;
+    uint64_t segment; /* dealt with when this one is durable */
+};
+
+struct gw_home_wait { /* a post that waits for its account */
+    uint32_t next;
+    struct gw_post post;
+};
+
+struct gw_read_slot {
+    uint32_t session;
+    uint16_t generation;
+    bool used;
+    gw_block block;
+    uint32_t cap;
+    uint64_t end; /* the account's durable_end when it was submitted */
+};
+
+struct gw_home {
+    struct gw_slab accounts, sessions, waits;
+    uint32_t *buckets;
+    uint32_t bucket_mask;
+    struct gw_region bucket_region;
+    uint32_t idle_head, idle_tail;
+    uint32_t load_due_head;
+
+    struct gw_pending *pending;
+    uint32_t pending_mask, pending_head, pending_count;
+    struct gw_post *backlog; /* posts that need a segment when there is no room for one */
+    uint32_t backlog_mask, backlog_head, backlog_count;
+
+    /* the segment that fills */
+    struct gw_segment_writer writer;
+    gw_block segment_block;
+    bool segment_closed; /* finished, waiting for room in the store's ring */
+    uint32_t segment_len;
+    uint64_t open_number;    /* of the segment that fills, from 1 */
+    uint64_t durable_number; /* all up to this one are durable or failed */
+    gw_block under_way[GW_SEGMENTS_UNDER_WAY];
+    unsigned under_way_count;
+    bool failed; /* the last append failed */
+    uint8_t *events;
+    size_t events_len;
+    struct gw_seal_op *seals;
+    uint8_t (*aads)[GW_RECORD_AAD_BYTES];
+    unsigned seal_count;
+
+    struct gw_read_slot reads[GW_READS_UNDER_WAY];
+    uint32_t read_head, read_tail; /* sessions whose mailbox is to be read */
+};
+
+int gw_home_open(struct gw_lcore *l, enum gw_region_pages pages);
+void gw_home_free(struct gw_lcore *l);
+
+/* ---- driven by the pass ---- */
+
+void gw_home_post(struct gw_lcore *l, struct gw_post *p);
+void gw_home_store_done(struct gw_lcore *l, const struct gw_store_completion *c);
+/* Posts that waited for room, loads and reads to start. */
+unsigned gw_home_work(struct gw_lcore *l);
+/* Seal what this pass added to the segment, in one burst. */
+unsigned gw_home_seal(struct gw_lcore *l);
+/* Hand the segment to the store when few enough are under way. */
+unsigned gw_home_append(struct gw_lcore *l);
+/* Whether anything is queued, appended or being read: the lcore must not stop yet. */
+bool gw_home_is_busy(const struct gw_lcore *l);
+/* End the sessions of an account. account_gone: forget it too. Number ended or -ENOENT. */
+int gw_home_end_sessions(struct gw_lcore *l, struct gw_bytes bare, bool account_gone);
+
+/* ---- inside the home ---- */
+
+/* Tags of store requests: what, and an index. */
+enum gw_home_tag { GW_HOME_TAG_APPEND = 1, GW_HOME_TAG_LOAD, GW_HOME_TAG_FIND, GW_HOME_TAG_READ };
+
+static inline uint64_t gw_home_tag(enum gw_home_tag what, uint32_t index)
+{
+    return (uint64_t)what << 32 | index;
+}
+
+static inline struct gw_home_account *gw_home_account(const struct gw_lcore *l, uint32_t i)
+{
+    return gw_slab_at(&l->home->accounts, i);
+}
+
+static inline struct gw_home_session *gw_home_session(const struct gw_lcore *l, uint32_t i)
+{
+    return gw_slab_at(&l->home->sessions, i);
+}
+
+static inline struct gw_stanza *gw_post_stanza(const struct gw_lcore *l, const struct gw_post *p)
+{
+    return gw_arena_ptr(l->arenas[p->owner], p->block);
+}
+
+static inline struct gw_bytes gw_session_jid(const struct gw_lcore *l, const struct gw_home_session *s)
+{
+    return gw_bytes(gw_arena_ptr(l->arena, s->jid_block), s->jid_len);
+}
+
+static inline struct gw_bytes gw_session_resource(const struct gw_lcore *l,
+                                                  const struct gw_home_session *s)
+{
+    struct gw_bytes j = gw_session_jid(l, s);
+    return gw_bytes(j.p + s->bare_len + 1, (size_t)(s->jid_len - s->bare_len - 1));
+}
+
+/* Whether it reads the mailbox: available with non-negative priority (RFC 6121 section 8.5.2.1). */
+static inline bool gw_session_reads(const struct gw_home_session *s)
+{
+    return s->available && s->priority >= 0;
+}
+
+/* account.c */
+/* The account of this bare JID, known or being loaded; 0: no room. */
+uint32_t gw_home_account_get(struct gw_lcore *l, struct gw_bytes bare);
+uint32_t gw_home_account_find(struct gw_lcore *l, struct gw_bytes bare);
+void gw_home_account_wait(struct gw_lcore *l, uint32_t account, const struct gw_post *p);
+void gw_home_account_loaded(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
+void gw_home_account_found(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
+unsigned gw_home_account_retry(struct gw_lcore *l);
+/* Something that held it is gone: it may be forgotten now. */
+void gw_home_account_relax(struct gw_lcore *l, uint32_t account);
+void gw_home_account_hold(struct gw_lcore *l, uint32_t account);
+
+/* route.c */
+/* A post whose account is ready (or missing). False: there is no room in a segment now. */
+bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p);
+/* Deal with what the queue holds up to durable_number. */
+unsigned gw_home_drain(struct gw_lcore *l);
+/* The stanza's block goes back; with `settle` also its sender's count, refused if why is set. */
+void gw_home_return(struct gw_lcore *l, struct gw_post *p, bool settle, enum gw_condition why);
+
+/* session.c */
+void gw_home_bind(struct gw_lcore *l, uint32_t account, struct gw_post *p);
+void gw_home_unbind(struct gw_lcore *l, uint32_t session);
+/* The live session that a reference names, or 0. */
+uint32_t gw_home_session_find(struct gw_lcore *l, struct gw_ref ref);
+void gw_home_presence(struct gw_lcore *l, struct gw_post *p);
+/* A stanza that is not stored, to one session: now, or behind what it still has to read. */
+void gw_home_transient(struct gw_lcore *l, uint32_t session, struct gw_bytes xml);
+void gw_home_flush_transients(struct gw_lcore *l, uint32_t session);
+void gw_home_taken(struct gw_lcore *l, struct gw_post *p);
+
+/* mailbox.c */
+/* Whether a stored message for `resource` (empty: the bare JID) is for this session. */
+bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource);
+/* Hand a durable message to the sessions whose cursor stands at it. */
+void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *p);
+void gw_home_read_later(struct gw_lcore *l, uint32_t session, uint64_t after_segment);
+unsigned gw_home_start_reads(struct gw_lcore *l);
+void gw_home_read_done(struct gw_lcore *l, uint32_t slot, const struct gw_store_completion *c);
+void gw_home_refused(struct gw_lcore *l, uint32_t session, const struct gw_post *p);
+void gw_home_room(struct gw_lcore *l, struct gw_post *p);
+
+/* append.c */
+/* Whether a record of this body and an event of these bytes can be added now. */
+bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len);
+/* Add a message: assigns its position. The caller has asked gw_home_can_append. */
+void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stanza *s);
+/* Add the removal of delivered positions. */
+void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t *positions, unsigned n);
+void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c);
+size_t gw_home_message_event_len(const struct gw_stanza *s);
+size_t gw_home_removal_event_len(unsigned n);
+/* The number of the last segment that anything was added to. */
+uint64_t gw_home_last_number(const struct gw_lcore *l);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one dataplane lcore has, as the XMPP code above TCP sees it.
+ *
+ * A lcore plays two parts. As *edge* it owns the connections that RSS brought to it: streams, SASL,
+ * stanzas in, bytes out. As *home* it owns the accounts whose bare JID hashes to it: sessions,
+ * mailbox positions, sealing, appending. The two parts talk only through posts (post.h), also when
+ * they are the same lcore, so that one core and many behave alike.
+ */
+#ifndef GW_XMPP_LCORE_H
+#define GW_XMPP_LCORE_H
+
+#include "../../storage/keys.h"
+#include "../../storage/store.h"
+#include "../base/arena.h"
+#include "../base/counters.h"
+#include "../crypto/hash.h"
+#include "../crypto/permute.h"
+#include "../crypto/seal.h"
+#include "../tcp/tcp.h"
+#include "xml.h"
+
+#define GW_LCORES_MAX    64
+#define GW_SCRATCH_BYTES 131072u
+
+/* Limits and identities, the same on every lcore; constant after start. */
+struct gw_xmpp_config {
+    struct gw_bytes domain;
+    bool allow_plain;
+    bool delivered_when_handed_over;
+    uint32_t stanza_bytes_max, auth_stanza_bytes_max;
+    uint64_t auth_timeout_us, ping_after_us, ping_timeout_us;
+    uint32_t conn_limit;    /* of this lcore */
+    uint32_t account_limit; /* accounts known at once on this lcore, online or lately active */
+    uint32_t session_limit; /* sessions homed on this lcore */
+    uint32_t mailbox_messages_max;
+    uint32_t scram_iterations; /* announced for unknown users */
+    struct gw_sipkey home_key;    /* bare JID -> home lcore; the same on all lcores */
+    struct gw_sipkey salt_key;    /* fake salts of unknown users; the same after a restart */
+    struct gw_sipkey table_key;   /* this lcore's tables */
+};
+
+/* X(name, help): counted by the edge. */
+#define GW_EDGE_COUNTERS(X)                                                                        \
+    X(connections, "TCP connections accepted")                                                     \
+    X(connections_ended, "TCP connections ended")                                                  \
+    X(streams, "XMPP streams opened")                                                              \
+    X(auth_ok, "successful authentications")                                                       \
+    X(auth_failed, "failed authentications")                                                       \
+    X(sessions, "resources bound")                                                                 \
+    X(stanzas_in, "stanzas received")                                                              \
+    X(messages_in, "messages received")                                                            \
+    X(presences_in, "presences received")                                                          \
+    X(iqs_in, "IQs received")                                                                      \
+    X(stanzas_out, "stanzas sent")                                                                 \
+    X(acks_in, "stream management acks received")                                                  \
+    X(acks_out, "stream management acks sent")                                                     \
+    X(pings_out, "pings sent")                                                                     \
+    X(delivered, "messages that clients confirmed")                                                \
+    X(refused, "stanzas answered with an error")                                                   \
+    X(paused_credit, "reads paused: a home lcore had no credit")                                   \
+    X(paused_window, "reads paused: too many stanzas not yet durable")                             \
+    X(paused_output, "reads paused: the client does not read its answers")                         \
+    X(deliveries_deferred, "deliveries put off: the client's send queue was full")                 \
+    X(stream_errors_xml, "streams ended: XML not well-formed, restricted or over a limit")         \
+    X(stream_errors_policy, "streams ended: stanza or stream against a limit or rule")             \
+    X(stream_errors_timeout, "streams ended: no authentication or no answer in time")              \
+    X(stream_errors_other, "streams ended with another stream error")                              \
+    X(out_of_memory, "connections ended: arena exhausted")                                         \
+    X(accounts_damaged, "account records that did not open")
+
+struct gw_edge_counters {
+    GW_EDGE_COUNTERS(GW_COUNTER_FIELD)
+};
+
+/* X(name, help): counted by the home. */
+#define GW_HOME_COUNTERS(X)                                                                        \
+    X(stored, "messages made durable")                                                             \
+    X(pushed, "messages handed to a session as they came")                                         \
+    X(read_back, "messages read from the mailbox for a session")                                   \
+    X(removed, "positions removed: delivered")                                                     \
+    X(transient, "stanzas routed without being stored")                                            \
+    X(transient_dropped, "stanzas without storage dropped: no session, or its queue full")         \
+    X(refused_unknown, "stanzas refused: no such account")                                         \
+    X(refused_full, "messages refused: mailbox full")                                              \
+    X(refused_store, "messages refused: the store failed")                                         \
+    X(refused_memory, "stanzas refused: no memory, or too many accounts at once")                  \
+    X(records_damaged, "stored messages that did not open")                                        \
+    X(reads_failed, "mailbox reads that the store failed; tried again")                            \
+    X(segments, "segments appended")                                                               \
+    X(conflicts, "sessions replaced by a newer one with the same resource")                        \
+    X(accounts_evicted, "idle accounts forgotten to make room")
+
+struct gw_home_counters {
+    GW_HOME_COUNTERS(GW_COUNTER_FIELD)
+};
+
+struct gw_edge;
+struct gw_home;
+struct gw_mesh;
+struct gw_deriver_port;
+
+struct gw_lcore {
+    unsigned index, count;
+    const struct gw_xmpp_config *cfg;
+    uint64_t now_us;  /* monotonic, read once a pass */
+    uint64_t wall_us; /* wall clock, derived from it */
+
+    struct gw_arena *arena;
+    struct gw_arena *const *arenas; /* of every lcore, for reading blocks that were lent */
+    struct gw_tcp *tcp;
+    struct gw_store_client *store;
+    struct gw_sealer *sealer;
+    struct gw_hasher *hasher;
+    struct gw_permuter *permuter;
+    const struct gw_keyring *keys;
+    struct gw_deriver_port *deriver;
+    struct gw_xml *xml; /* scratch: the unit that is being handled */
+    char *scratch;      /* GW_SCRATCH_BYTES: for writing one answer */
+    void (*random)(void *ctx, void *out, size_t len); /* unpredictable; the simulation's is seeded */
+    void *random_ctx;
+
+    struct gw_mesh *mesh; /* this lcore's ends of the rings */
+    struct gw_edge *edge;
+    struct gw_home *home;
+    struct gw_edge_counters edge_count;
+    struct gw_home_counters home_count;
+};
+
+/* The lcore that is home to a bare JID. */
+unsigned gw_home_of(const struct gw_lcore *l, struct gw_bytes bare_jid);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages in, and what all stanzas have in common on their way to a home. */
+#include "edge.h"
+
+#include "../base/check.h"
+
+#define NS_RECEIPTS   GW_LIT("urn:xmpp:receipts")
+#define NS_MARKERS    GW_LIT("urn:xmpp:chat-markers:0")
+#define NS_CHATSTATES GW_LIT("http://jabber.org/protocol/chatstates")
+
+/* ---- common ---- */
+
+bool gw_edge_check_stanza(struct gw_lcore *l, gw_conn c)
+{
+    char raw[GW_JID_BYTES_MAX];
+    struct gw_jid_text from;
+    const struct gw_xml_attr *id = gw_xml_attr(l->xml, 0, GW_LIT("id"));
+    GW_COUNT(l->edge_count.stanzas_in);
+    if (id != NULL && id->value.len > GW_STANZA_ID_BYTES_MAX) {
+        gw_edge_stream_error(l, c, GW_STREAM_POLICY_VIOLATION, "stanza id too long");
+        return false;
+    }
+    if (gw_xml_attr(l->xml, 0, GW_LIT("from")) == NULL)
+        return true;
+    int n = gw_xml_attr_text(l->xml, 0, GW_LIT("from"), raw, sizeof(raw));
+    if (n < 0 || gw_jid_prep(gw_bytes(raw, (size_t)n), &from) != 0 ||
+        (!gw_bytes_eq(gw_jid_full(&from), gw_edge_full(l, c)) &&
+         !gw_bytes_eq(gw_jid_full(&from), gw_edge_bare(l, c)))) {
+        gw_edge_stream_error(l, c, GW_STREAM_INVALID_FROM, NULL); /* RFC 6120 section 8.1.2.1 */
+        return false;
+    }
+    return true;
+}
+
+int gw_edge_read_to(struct gw_lcore *l, gw_conn c, struct gw_jid_text *to)
+{
+    char raw[GW_JID_BYTES_MAX];
+    if (gw_xml_attr(l->xml, 0, GW_LIT("to")) == NULL)
+        return gw_jid_prep(gw_edge_bare(l, c), to);
+    int n = gw_xml_attr_text(l->xml, 0, GW_LIT("to"), raw, sizeof(raw));
+    if (n < 0)
+        return -22;
+    return gw_jid_prep(gw_bytes(raw, (size_t)n), to) == 0 ? 1 : -22;
+}
+
+enum gw_stanza_type gw_edge_type(const struct gw_lcore *l, enum gw_stanza_kind kind)
+{
+    static const struct {
+        enum gw_stanza_kind kind;
+        const char *name;
+        enum gw_stanza_type type;
+    } types[] = {
+        {GW_STANZA_MESSAGE, "chat", GW_TYPE_CHAT},
+        {GW_STANZA_MESSAGE, "normal", GW_TYPE_NORMAL},
+        {GW_STANZA_MESSAGE, "headline", GW_TYPE_HEADLINE},
+        {GW_STANZA_MESSAGE, "groupchat", GW_TYPE_GROUPCHAT},
+        {GW_STANZA_MESSAGE, "error", GW_TYPE_ERROR},
+        {GW_STANZA_PRESENCE, "unavailable", GW_TYPE_UNAVAILABLE},
+        {GW_STANZA_PRESENCE, "subscribe", GW_TYPE_SUBSCRIPTION},
+        {GW_STANZA_PRESENCE, "subscribed", GW_TYPE_SUBSCRIPTION},
+        {GW_STANZA_PRESENCE, "unsubscribe", GW_TYPE_SUBSCRIPTION},
+        {GW_STANZA_PRESENCE, "unsubscribed", GW_TYPE_SUBSCRIPTION},
+        {GW_STANZA_PRESENCE, "probe", GW_TYPE_SUBSCRIPTION},
+        {GW_STANZA_PRESENCE, "error", GW_TYPE_ERROR},
+        {GW_STANZA_IQ, "get", GW_TYPE_GET},
+        {GW_STANZA_IQ, "set", GW_TYPE_SET},
+        {GW_STANZA_IQ, "result", GW_TYPE_RESULT},
+        {GW_STANZA_IQ, "error", GW_TYPE_ERROR},
+    };
+    const struct gw_xml_attr *a = gw_xml_attr(l->xml, 0, GW_LIT("type"));
+    if (a == NULL)
+        return kind == GW_STANZA_MESSAGE    ? GW_TYPE_NORMAL
+               : kind == GW_STANZA_PRESENCE ? GW_TYPE_AVAILABLE
+                                            : GW_TYPE_UNKNOWN;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (types[i].kind == kind && gw_bytes_eq(a->value, gw_bytes_str(types[i].name)))
+            return types[i].type;
+    /* RFC 6121 section 5.2.2: an unknown message type is to be treated as normal. */
+    return kind == GW_STANZA_MESSAGE ? GW_TYPE_NORMAL : GW_TYPE_UNKNOWN;
+}
+
+enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, struct gw_stanza_form *f)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    unsigned home = gw_home_of(l, f->to_bare);
+    if (gw_post_up_room(l, home) == 0) {
+        GW_COUNT(l->edge_count.paused_credit);
+        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
+        return GW_HANDLE_LATER;
+    }
+    if (!gw_edge_number(l, c))
+        return GW_HANDLE_LATER;
+    f->from = gw_edge_full(l, c);
+    f->from_bare = gw_edge_bare(l, c);
+    f->conn = gw_edge_ref(l, c);
+    f->seq = e->seq;
+    gw_block b = gw_stanza_build(l, f);
+    if (b == 0) {
+        GW_COUNT(l->edge_count.out_of_memory);
+        gw_edge_refuse(l, c, GW_CONDITION_RESOURCE_CONSTRAINT);
+        gw_edge_settle(l, c, e->seq);
+        return GW_HANDLED;
+    }
+    struct gw_post p = {.op = GW_POST_STANZA, .conn = f->conn, .seq = f->seq, .block = b,
+                        .owner = (uint8_t)l->index};
+    gw_post_up(l, home, &p);
+    return GW_HANDLED;
+}
+
+/* ---- messages ---- */
+
+static bool is_marker(const struct gw_lcore *l, gw_xml_node n, const char *name)
+{
+    return gw_xml_is(l->xml, n, gw_bytes_str(name), NS_MARKERS);
+}
+
+/* Receipts and markers name a message of the other side; everything but chat states is kept. */
+static void look_inside(const struct gw_lcore *l, struct gw_stanza_form *f, char *ref, size_t cap)
+{
+    for (gw_xml_node n = gw_xml_child(l->xml, 0); n != GW_XML_NONE; n = gw_xml_next(l->xml, n)) {
+        uint8_t flag = 0;
+        if (gw_xml_is(l->xml, n, GW_LIT("received"), NS_RECEIPTS) || is_marker(l, n, "received"))
+            flag = GW_STANZA_RECEIVED;
+        else if (is_marker(l, n, "displayed") || is_marker(l, n, "acknowledged"))
+            flag = GW_STANZA_DISPLAYED;
+        if (flag != 0 && (f->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) == 0) {
+            int len = gw_xml_attr_text(l->xml, n, GW_LIT("id"), ref, cap);
+            if (len > 0) {
+                f->ref = gw_bytes(ref, (size_t)len);
+                f->flags |= flag;
+            }
+        }
+        bool fleeting = gw_bytes_eq(l->xml->nodes[n].ns, NS_CHATSTATES) ||
+                        gw_bytes_eq(l->xml->nodes[n].name, GW_LIT("thread"));
+        if (!fleeting && (f->type == GW_TYPE_CHAT || f->type == GW_TYPE_NORMAL))
+            f->flags |= GW_STANZA_STORE;
+    }
+}
+
+static enum gw_condition check_message(struct gw_lcore *l, const struct gw_jid_text *to, int has_to,
+                                       enum gw_stanza_type type)
+{
+    if (has_to < 0)
+        return GW_CONDITION_JID_MALFORMED;
+    if (!gw_bytes_eq(gw_jid_domain(to), l->cfg->domain))
+        return GW_CONDITION_REMOTE_SERVER_NOT_FOUND;
+    if (to->local_len == 0 || type == GW_TYPE_GROUPCHAT)
+        return GW_CONDITION_SERVICE_UNAVAILABLE;
+    return GW_CONDITION_NONE;
+}
+
+enum gw_handled gw_edge_message(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_jid_text to;
+    char id[GW_STANZA_ID_BYTES_MAX], ref[GW_STANZA_ID_BYTES_MAX];
+    if (!gw_edge_check_stanza(l, c))
+        return GW_HANDLED;
+    enum gw_stanza_type type = gw_edge_type(l, GW_STANZA_MESSAGE);
+    int has_to = gw_edge_read_to(l, c, &to);
+    enum gw_condition why = check_message(l, &to, has_to, type);
+    if (why != GW_CONDITION_NONE) {
+        if (!gw_edge_number(l, c))
+            return GW_HANDLE_LATER;
+        gw_edge_refuse(l, c, why);
+        gw_edge_settle(l, c, gw_edge_conn(l, c)->seq);
+        return GW_HANDLED;
+    }
+    int id_len = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
+    struct gw_stanza_form f = {
+        .kind = GW_STANZA_MESSAGE,
+        .type = type,
+        .to = gw_jid_full(&to),
+        .to_bare = gw_jid_bare(&to),
+        .id = gw_bytes(id, id_len > 0 ? (size_t)id_len : 0),
+    };
+    look_inside(l, &f, ref, sizeof(ref));
+    enum gw_handled done = gw_edge_route(l, c, &f);
+    if (done == GW_HANDLED)
+        GW_COUNT(l->edge_count.messages_in);
+    return done;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes out: answers in the order of the stanzas that they answer, never before those are settled. */
+#include "edge.h"
+
+#include <errno.h>
+
+#include "../base/check.h"
+#include "../base/text.h"
+
+static struct gw_held *held_at(struct gw_lcore *l, gw_block b)
+{
+    return gw_arena_ptr(l->arena, b);
+}
+
+void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->abort_due)
+        return;
+    int rc = gw_tcp_send_copy(l->tcp, c, b.p, b.len);
+    if (rc == -ENOBUFS) {
+        GW_COUNT(l->edge_count.out_of_memory);
+        e->abort_due = true;
+        e->state = GW_EDGE_CLOSING;
+        gw_edge_mark_dirty(l, c);
+    }
+    if (gw_tcp_queue(l->tcp, c).sent_end - gw_tcp_queue(l->tcp, c).acked > GW_EDGE_OUTPUT_BYTES_MAX &&
+        !(e->paused & GW_PAUSE_OUTPUT)) {
+        GW_COUNT(l->edge_count.paused_output);
+        gw_edge_pause(l, c, GW_PAUSE_OUTPUT);
+    }
+}
+
+/* ---- numbering and settling ---- */
+
+bool gw_edge_number(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->seq - e->settled >= GW_EDGE_WINDOW || e->held_bytes > GW_EDGE_HELD_BYTES_MAX) {
+        if (!(e->paused & GW_PAUSE_WINDOW))
+            GW_COUNT(l->edge_count.paused_window);
+        gw_edge_pause(l, c, GW_PAUSE_WINDOW);
+        return false;
+    }
+    e->seq++;
+    return true;
+}
+
+/* ---- what waits ---- */
+
+static void write_ack(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    char buf[64];
+    struct gw_text t = gw_text(buf, sizeof(buf));
+    gw_text_str(&t, "<a xmlns='urn:xmpp:sm:3' h='");
+    gw_text_uint(&t, e->settled - e->sm_base);
+    gw_text_str(&t, "'/>");
+    GW_COUNT(l->edge_count.acks_out);
+    gw_edge_write(l, c, gw_text_bytes(&t));
+}
+
+static bool is_due(const struct gw_edge_conn *e, const struct gw_held *h)
+{
+    return (int32_t)(e->settled - h->seq) >= 0;
+}
+
+/* Requests for an ack that came together get one: it states more than each of them asked for. */
+static bool next_is_due_ack(struct gw_lcore *l, const struct gw_edge_conn *e)
+{
+    if (e->held_head == 0)
+        return false;
+    const struct gw_held *h = held_at(l, e->held_head);
+    return h->is_ack && is_due(e, h);
+}
+
+static void release(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    while (e->held_head != 0 && is_due(e, held_at(l, e->held_head))) {
+        gw_block b = e->held_head;
+        struct gw_held *h = held_at(l, b);
+        e->held_head = h->next;
+        e->held_bytes -= (uint32_t)sizeof(*h) + h->len;
+        if (h->is_ack && !next_is_due_ack(l, e))
+            write_ack(l, c);
+        else if (!h->is_ack)
+            gw_edge_write(l, c, gw_bytes(h->text, h->len));
+        bool stop = h->stop;
+        gw_arena_put(l->arena, b);
+        if (stop)
+            gw_tcp_shutdown(l->tcp, c);
+    }
+    if (e->held_head == 0)
+        e->held_tail = 0;
+}
+
+static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b, bool is_ack,
+                 bool stop)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    gw_block at = gw_arena_get(l->arena, sizeof(struct gw_held) + b.len);
+    if (at == 0) {
+        GW_COUNT(l->edge_count.out_of_memory);
+        e->abort_due = true;
+        e->state = GW_EDGE_CLOSING;
+        gw_edge_mark_dirty(l, c);
+        return;
+    }
+    struct gw_held *h = held_at(l, at);
+    *h = (struct gw_held){.seq = seq, .len = (uint32_t)b.len, .is_ack = is_ack, .stop = stop};
+    if (b.len)
+        memcpy(h->text, b.p, b.len);
+    if (e->held_tail != 0)
+        held_at(l, e->held_tail)->next = at;
+    else
+        e->held_head = at;
+    e->held_tail = at;
+    e->held_bytes += (uint32_t)(sizeof(*h) + b.len);
+}
+
+void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->held_head == 0 && (int32_t)(e->settled - seq) >= 0)
+        gw_edge_write(l, c, b);
+    else
+        hold(l, c, seq, b, false, false);
+}
+
+void gw_edge_answer(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
+{
+    gw_edge_answer_after(l, c, gw_edge_conn(l, c)->seq - 1, b);
+}
+
+void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
+{
+    gw_edge_answer_after(l, c, gw_edge_conn(l, c)->seq, b);
+}
+
+void gw_edge_answer_ack(struct gw_lcore *l, gw_conn c)
+{
+    hold(l, c, gw_edge_conn(l, c)->seq, gw_bytes(NULL, 0), true, false);
+    gw_edge_mark_dirty(l, c);
+}
+
+void gw_edge_answer_last(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
+{
+    hold(l, c, gw_edge_conn(l, c)->seq, b, false, true);
+    release(l, c);
+}
+
+void gw_edge_release(struct gw_lcore *l, gw_conn c)
+{
+    release(l, c);
+}
+
+void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    uint32_t ahead = seq - e->settled;
+    check(ahead >= 1 && ahead <= GW_EDGE_WINDOW);
+    uint64_t bit = 1ull << seq % 64;
+    check((e->settled_ahead[seq % GW_EDGE_WINDOW / 64] & bit) == 0);
+    e->settled_ahead[seq % GW_EDGE_WINDOW / 64] |= bit;
+    for (;;) {
+        uint32_t next = e->settled + 1;
+        uint64_t *word = &e->settled_ahead[next % GW_EDGE_WINDOW / 64];
+        if (!(*word & 1ull << next % 64))
+            break;
+        *word &= ~(1ull << next % 64);
+        e->settled = next;
+    }
+    if (e->held_head != 0)
+        gw_edge_mark_dirty(l, c);
+    if (e->paused & GW_PAUSE_WINDOW)
+        gw_edge_mark_dirty(l, c);
+}
+
+void gw_edge_drop_held(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    while (e->held_head != 0) {
+        gw_block b = e->held_head;
+        e->held_head = held_at(l, b)->next;
+        gw_arena_put(l->arena, b);
+    }
+    e->held_tail = 0;
+    e->held_bytes = 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Posts: what edge and home lcores tell each other, by one ring for each ordered pair of lcores.
+ *
+ * Requests take a credit before they are sent and every request is answered by exactly one post that
+ * returns it; so each ring has room for all that can be under way, a push never fails, and two lcores
+ * can never wait for each other. An edge has GW_CREDITS requests outstanding at each home (`up`), and
+ * a home has as many at each edge (`down`).
+ */
+#ifndef GW_XMPP_POST_H
+#define GW_XMPP_POST_H
+
+#include "../base/ring.h"
+#include "lcore.h"
+
+#define GW_CREDITS 4096u
+/* Stored messages handed to a session and not yet delivered; more wait in the mailbox. */
+#define GW_DELIVERY_WINDOW 256u
+
+enum gw_post_op {
+    /* ---- edge to home, one `up` credit each; answered by the op behind the arrow ---- */
+    GW_POST_BIND = 1,  /* block: struct gw_bind; conn -> BOUND */
+    GW_POST_STANZA,    /* block: struct gw_stanza, lent; conn, seq -> RETURN (after SETTLED) */
+    GW_POST_PRESENCE,  /* session; block: struct gw_stanza of the user's own presence -> RETURN */
+    GW_POST_DELIVERED, /* session, n, positions[] -> DONE */
+    GW_POST_ROOM,      /* session: its send queue has room again -> DONE */
+    GW_POST_SM,        /* session has enabled stream management -> DONE */
+    GW_POST_UNBIND,    /* session: its connection is gone -> DONE */
+    /* ---- answers to an edge ---- */
+    GW_POST_BOUND,   /* conn, session, status, block back */
+    GW_POST_SETTLED, /* conn, seq, status: stanza durable or refused. No credit: RETURN brings it */
+    GW_POST_RETURN,  /* conn, seq, status, settle: the block comes back; settle: also settles seq */
+    GW_POST_DONE,
+    /* ---- home to edge, one `down` credit each -> TAKEN ---- */
+    GW_POST_DELIVER, /* conn, session, epoch; block lent, off, len; position (0: not stored) */
+    GW_POST_END,     /* conn, session, status: stream error to send */
+    /* ---- answer to a home ---- */
+    GW_POST_TAKEN, /* session, epoch, block back, deliver; n: enum gw_taken */
+};
+
+enum gw_taken {
+    GW_TAKEN_OK,
+    GW_TAKEN_NO_ROOM, /* not taken: its send queue is full; ROOM will follow */
+    GW_TAKEN_GONE,    /* not taken: the connection has ended */
+};
+
+/* Index and generation of a connection or session on a lcore: a stale one is recognised. */
+struct gw_ref {
+    uint32_t index;
+    uint16_t generation;
+    uint16_t lcore;
+};
+
+#define GW_POST_POSITIONS_MAX 4
+
+struct gw_post {
+    uint8_t op;
+    uint8_t from;     /* lcore */
+    uint8_t n;
+    uint8_t status;   /* enum gw_condition */
+    uint32_t seq;
+    struct gw_ref conn;
+    struct gw_ref session;
+    gw_block block;
+    uint16_t epoch;
+    uint8_t settle;
+    uint8_t owner; /* lcore whose arena holds the block */
+    union {
+        uint64_t positions[GW_POST_POSITIONS_MAX];
+        struct {
+            uint64_t position;
+            uint32_t off, len;
+            uint32_t delay_off; /* 0: no delay element */
+            uint32_t reserved;
+            uint64_t delay_us;
+        } deliver;
+    };
+};
+_Static_assert(sizeof(struct gw_post) == 64, "one cache line");
+
+/* Rings of all pairs; made at start, then each lcore uses its own ends only. */
+struct gw_mesh {
+    struct gw_ring *in[GW_LCORES_MAX];  /* from each lcore */
+    struct gw_ring *out[GW_LCORES_MAX]; /* to each lcore */
+    uint32_t up_used[GW_LCORES_MAX];    /* credits taken at each home */
+    uint32_t down_used[GW_LCORES_MAX];  /* credits taken at each edge */
+};
+
+/* One mesh a lcore. Start only. */
+int gw_mesh_open(struct gw_mesh *meshes, unsigned count);
+void gw_mesh_free(struct gw_mesh *meshes, unsigned count);
+
+static inline uint32_t gw_post_up_room(const struct gw_lcore *l, unsigned home)
+{
+    return GW_CREDITS - l->mesh->up_used[home];
+}
+
+static inline uint32_t gw_post_down_room(const struct gw_lcore *l, unsigned edge)
+{
+    return GW_CREDITS - l->mesh->down_used[edge];
+}
+
+/* A request: the caller has checked that there is room. */
+void gw_post_up(struct gw_lcore *l, unsigned home, struct gw_post *p);
+void gw_post_down(struct gw_lcore *l, unsigned edge, struct gw_post *p);
+/* An answer: needs no credit. */
+void gw_post_answer(struct gw_lcore *l, unsigned to, struct gw_post *p);
+
+/* Take up to max posts that `from` has sent here and settle their credits. */
+unsigned gw_post_take(struct gw_lcore *l, unsigned from, struct gw_post *out, unsigned max);
+
+#endif

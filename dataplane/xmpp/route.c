@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue of a home: what came in is numbered by segment, and dealt with when that segment is
+ * durable, in the order in which it came. A stanza that is not stored waits behind those that are.
+ */
+#include "home.h"
+
+#include "../base/check.h"
+
+void gw_home_return(struct gw_lcore *l, struct gw_post *p, bool settle, enum gw_condition why)
+{
+    struct gw_post answer = {
+        .op = GW_POST_RETURN,
+        .conn = p->conn,
+        .seq = p->seq,
+        .block = p->block,
+        .owner = p->owner,
+        .settle = settle,
+        .status = (uint8_t)why,
+    };
+    gw_post_answer(l, p->owner, &answer);
+}
+
+/* ---- in ---- */
+
+static void enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p, bool stored)
+{
+    struct gw_home *h = l->home;
+    check(h->pending_count <= h->pending_mask);
+    h->pending[(h->pending_head + h->pending_count++) & h->pending_mask] = (struct gw_pending){
+        .post = *p, .account = account, .stored = stored, .segment = gw_home_last_number(l)};
+    gw_home_account_hold(l, account);
+}
+
+static void set_aside(struct gw_lcore *l, const struct gw_post *p)
+{
+    struct gw_home *h = l->home;
+    check(h->backlog_count <= h->backlog_mask);
+    h->backlog[(h->backlog_head + h->backlog_count++) & h->backlog_mask] = *p;
+}
+
+/* False: it must wait for room in a segment. */
+static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *p)
+{
+    struct gw_stanza *s = gw_post_stanza(l, p);
+    struct gw_home_account *a = gw_home_account(l, account);
+    s->lent = 0;
+    if (a->state == GW_ACCOUNT_MISSING) {
+        GW_COUNT(l->home_count.refused_unknown);
+        bool silent = s->kind == GW_STANZA_PRESENCE; /* RFC 6121 section 8.5.1 */
+        gw_home_return(l, p, true, silent ? GW_CONDITION_NONE : GW_CONDITION_SERVICE_UNAVAILABLE);
+        return true;
+    }
+    bool store = (s->flags & GW_STANZA_STORE) != 0;
+    if (store && a->live_count >= l->cfg->mailbox_messages_max) {
+        GW_COUNT(l->home_count.refused_full);
+        gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
+        return true;
+    }
+    if (store) {
+        if (!gw_home_can_append(l, s->sealed_len, gw_home_message_event_len(s)))
+            return false;
+        gw_home_append_message(l, account, s);
+    }
+    enqueue(l, account, p, store);
+    return true;
+}
+
+bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p)
+{
+    if (p->op != GW_POST_BIND)
+        return accept_stanza(l, account, p);
+    gw_home_bind(l, account, p);
+    return true;
+}
+
+static struct gw_bytes bare_of(struct gw_lcore *l, const struct gw_post *p)
+{
+    if (p->op == GW_POST_BIND) {
+        const struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
+        return gw_bytes(b->text, b->bare_len);
+    }
+    return gw_stanza_to_bare(gw_post_stanza(l, p));
+}
+
+/* A bind or a stanza: find its account first. False: it must wait for room in a segment. */
+static bool with_account(struct gw_lcore *l, struct gw_post *p)
+{
+    uint32_t i = gw_home_account_get(l, bare_of(l, p));
+    if (i == 0) {
+        GW_COUNT(l->home_count.refused_memory);
+        if (p->op == GW_POST_BIND)
+            gw_home_bind(l, 0, p);
+        else
+            gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
+        return true;
+    }
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (a->state == GW_ACCOUNT_LOADING || a->state == GW_ACCOUNT_FINDING || a->wait_head != 0) {
+        gw_home_account_wait(l, i, p);
+        return true;
+    }
+    return gw_home_accept(l, i, p);
+}
+
+static void answer_done(struct gw_lcore *l, const struct gw_post *p)
+{
+    struct gw_post answer = {.op = GW_POST_DONE};
+    gw_post_answer(l, p->from, &answer);
+}
+
+static bool delivered(struct gw_lcore *l, struct gw_post *p)
+{
+    uint32_t i = gw_home_session_find(l, p->session);
+    if (i != 0) {
+        struct gw_home_session *s = gw_home_session(l, i);
+        if (!gw_home_can_append(l, p->n * sizeof(struct gw_position_range),
+                                gw_home_removal_event_len(p->n)))
+            return false;
+        gw_home_append_removal(l, s->account, p->positions, p->n);
+        check(s->in_flight >= p->n);
+        s->in_flight -= p->n;
+        if (s->behind && !s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
+            gw_home_read_later(l, i, 0);
+    }
+    answer_done(l, p);
+    return true;
+}
+
+static void session_has_sm(struct gw_lcore *l, const struct gw_post *p)
+{
+    uint32_t i = gw_home_session_find(l, p->session);
+    if (i != 0)
+        gw_home_session(l, i)->sm = true;
+}
+
+static void own_presence(struct gw_lcore *l, struct gw_post *p)
+{
+    uint32_t i = gw_home_session_find(l, p->session);
+    if (i == 0)
+        gw_home_return(l, p, true, GW_CONDITION_NONE);
+    else
+        enqueue(l, gw_home_session(l, i)->account, p, false);
+}
+
+/* False: it must wait for room in a segment. */
+static bool deal_with(struct gw_lcore *l, struct gw_post *p)
+{
+    switch ((enum gw_post_op)p->op) {
+    case GW_POST_BIND:
+    case GW_POST_STANZA:
+        return with_account(l, p);
+    case GW_POST_DELIVERED:
+        return delivered(l, p);
+    case GW_POST_PRESENCE:
+        own_presence(l, p);
+        return true;
+    case GW_POST_ROOM:
+        gw_home_room(l, p);
+        answer_done(l, p);
+        return true;
+    case GW_POST_SM:
+        session_has_sm(l, p);
+        answer_done(l, p);
+        return true;
+    case GW_POST_UNBIND:
+        gw_home_unbind(l, gw_home_session_find(l, p->session));
+        answer_done(l, p);
+        return true;
+    default:
+        return true;
+    }
+}
+
+static unsigned work_off_backlog(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    unsigned n = 0;
+    for (uint32_t left = h->backlog_count; left > 0; left--, n++) {
+        struct gw_post p = h->backlog[h->backlog_head & h->backlog_mask];
+        if (!deal_with(l, &p))
+            break;
+        h->backlog_head++;
+        h->backlog_count--;
+    }
+    return n;
+}
+
+void gw_home_post(struct gw_lcore *l, struct gw_post *p)
+{
+    if (p->op == GW_POST_TAKEN)
+        gw_home_taken(l, p);
+    else if (l->home->backlog_count > 0 || !deal_with(l, p))
+        set_aside(l, p);
+}
+
+unsigned gw_home_work(struct gw_lcore *l)
+{
+    unsigned n = work_off_backlog(l);
+    n += gw_home_account_retry(l);
+    n += gw_home_start_reads(l);
+    return n + gw_home_drain(l);
+}
+
+/* ---- out ---- */
+
+/* RFC 6121 section 8.5: to a full JID, that session; to a bare one, every session that is there. */
+static unsigned hand_out(struct gw_lcore *l, struct gw_home_account *a, const struct gw_stanza *s)
+{
+    struct gw_bytes resource = gw_stanza_to_resource(s);
+    struct gw_bytes xml = gw_bytes((const char *)s + s->xml_off, s->xml_len);
+    unsigned n = 0;
+    for (uint32_t i = a->sessions, next; i != 0; i = next) {
+        struct gw_home_session *t = gw_home_session(l, i);
+        next = t->next;
+        bool exact = resource.len != 0 && gw_bytes_eq(gw_session_resource(l, t), resource);
+        if (exact || (resource.len == 0 && gw_session_reads(t))) {
+            gw_home_transient(l, i, xml);
+            n++;
+        }
+    }
+    return n;
+}
+
+static void transient(struct gw_lcore *l, struct gw_home_account *a, struct gw_post *p)
+{
+    struct gw_stanza *s = gw_post_stanza(l, p);
+    enum gw_condition why = GW_CONDITION_NONE;
+    if (hand_out(l, a, s) > 0)
+        GW_COUNT(l->home_count.transient);
+    else if (s->kind == GW_STANZA_IQ)
+        why = GW_CONDITION_SERVICE_UNAVAILABLE;
+    else
+        GW_COUNT(l->home_count.transient_dropped);
+    gw_home_return(l, p, true, why);
+}
+
+static void stored(struct gw_lcore *l, uint32_t account, struct gw_post *p)
+{
+    struct gw_home_account *a = gw_home_account(l, account);
+    struct gw_stanza *s = gw_post_stanza(l, p);
+    a->durable_end = s->position + 1;
+    if (l->home->failed) {
+        GW_COUNT(l->home_count.refused_store);
+        gw_home_return(l, p, true, GW_CONDITION_INTERNAL_SERVER_ERROR);
+        return;
+    }
+    GW_COUNT(l->home_count.stored);
+    gw_home_push(l, account, p);
+    if (s->lent == 0) {
+        gw_home_return(l, p, true, GW_CONDITION_NONE);
+        return;
+    }
+    struct gw_post settled = {.op = GW_POST_SETTLED, .conn = p->conn, .seq = p->seq};
+    gw_post_answer(l, p->owner, &settled);
+}
+
+unsigned gw_home_drain(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    unsigned n = 0;
+    while (h->pending_count > 0) {
+        struct gw_pending e = h->pending[h->pending_head & h->pending_mask];
+        if (e.segment > h->durable_number)
+            break;
+        h->pending_head++;
+        h->pending_count--;
+        n++;
+        if (e.stored)
+            stored(l, e.account, &e.post);
+        else if (e.post.op == GW_POST_PRESENCE)
+            gw_home_presence(l, &e.post);
+        else
+            transient(l, gw_home_account(l, e.account), &e.post);
+        gw_home_account(l, e.account)->pending--;
+        gw_home_account_relax(l, e.account);
+    }
+    return n;
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions of an account, at its home: bound, available, told of each other, gone. */
+#include "home.h"
+
+#include <errno.h>
+
+#include "../base/check.h"
+#include "../base/text.h"
+
+static struct gw_ref ref_of(const struct gw_lcore *l, uint32_t i)
+{
+    return (struct gw_ref){i, gw_home_session(l, i)->generation, (uint16_t)l->index};
+}
+
+uint32_t gw_home_session_find(struct gw_lcore *l, struct gw_ref ref)
+{
+    if (ref.index == 0 || ref.index > l->home->sessions.limit)
+        return 0;
+    const struct gw_home_session *s = gw_home_session(l, ref.index);
+    return s->account != 0 && s->generation == ref.generation ? ref.index : 0;
+}
+
+/* ---- blocks of the home's own ---- */
+
+static struct gw_home_text *text_at(struct gw_lcore *l, gw_block b)
+{
+    return gw_arena_ptr(l->arena, b);
+}
+
+static gw_block text_new(struct gw_lcore *l, struct gw_bytes a, struct gw_bytes b, struct gw_bytes c)
+{
+    size_t len = a.len + b.len + c.len;
+    gw_block at = gw_arena_get(l->arena, sizeof(struct gw_home_text) + len);
+    if (at == 0)
+        return 0;
+    struct gw_home_text *t = text_at(l, at);
+    *t = (struct gw_home_text){.len = (uint32_t)len};
+    memcpy(t->text, a.p, a.len);
+    memcpy(t->text + a.len, b.p, b.len);
+    memcpy(t->text + a.len + b.len, c.p, c.len);
+    return at;
+}
+
+/* ---- what is not stored ---- */
+
+static bool deliver_text(struct gw_lcore *l, uint32_t i, gw_block b)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    if (gw_post_down_room(l, s->conn.lcore) == 0)
+        return false;
+    struct gw_post p = {
+        .op = GW_POST_DELIVER,
+        .conn = s->conn,
+        .session = ref_of(l, i),
+        .block = b,
+        .owner = (uint8_t)l->index,
+        .epoch = s->epoch,
+        .deliver = {.off = offsetof(struct gw_home_text, text),
+                    .len = text_at(l, b)->len,
+                    .reserved = GW_LENT_TEXT},
+    };
+    gw_post_down(l, s->conn.lcore, &p);
+    return true;
+}
+
+static void drop_text(struct gw_lcore *l, gw_block b)
+{
+    gw_arena_put(l->arena, b);
+    GW_COUNT(l->home_count.transient_dropped);
+}
+
+static void deliver_or_queue(struct gw_lcore *l, uint32_t i, gw_block b)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    if (!s->behind && s->transient_head == 0) {
+        if (!deliver_text(l, i, b))
+            drop_text(l, b);
+        return;
+    }
+    if (s->transient_count == GW_TRANSIENTS_MAX) {
+        drop_text(l, b);
+        return;
+    }
+    if (s->transient_tail != 0)
+        text_at(l, s->transient_tail)->next = b;
+    else
+        s->transient_head = b;
+    s->transient_tail = b;
+    s->transient_count++;
+}
+
+void gw_home_transient(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
+{
+    gw_block b = text_new(l, xml, gw_bytes(NULL, 0), gw_bytes(NULL, 0));
+    if (b == 0)
+        GW_COUNT(l->home_count.transient_dropped);
+    else
+        deliver_or_queue(l, i, b);
+}
+
+void gw_home_flush_transients(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    while (s->transient_head != 0) {
+        gw_block b = s->transient_head;
+        s->transient_head = text_at(l, b)->next;
+        if (!deliver_text(l, i, b))
+            drop_text(l, b);
+    }
+    s->transient_tail = 0;
+    s->transient_count = 0;
+}
+
+/* ---- presence ---- */
+
+/* The presence in `xml` ("<presence" and more) to one session, with `to` stamped. */
+static void send_presence(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
+{
+    static const size_t skip = sizeof("<presence") - 1;
+    char head[16 + 6 * GW_JID_BYTES_MAX];
+    struct gw_text t = gw_text(head, sizeof(head));
+    gw_text_str(&t, "<presence to='");
+    t.len += gw_xml_escape(gw_session_jid(l, gw_home_session(l, i)), t.p + t.len, t.cap - t.len);
+    gw_text_str(&t, "'");
+    gw_block b = text_new(l, gw_text_bytes(&t), gw_bytes(xml.p + skip, xml.len - skip),
+                          gw_bytes(NULL, 0));
+    if (b == 0)
+        GW_COUNT(l->home_count.transient_dropped);
+    else
+        deliver_or_queue(l, i, b);
+}
+
+/* RFC 6121 section 4.2.2: also to the user's own resources, the one that sent it among them. */
+static void broadcast(struct gw_lcore *l, const struct gw_home_account *a, struct gw_bytes xml)
+{
+    for (uint32_t i = a->sessions; i != 0; i = gw_home_session(l, i)->next)
+        if (gw_home_session(l, i)->available)
+            send_presence(l, i, xml);
+}
+
+static void tell_of_others(struct gw_lcore *l, const struct gw_home_account *a, uint32_t newcomer)
+{
+    for (uint32_t i = a->sessions; i != 0; i = gw_home_session(l, i)->next) {
+        struct gw_home_session *s = gw_home_session(l, i);
+        if (i != newcomer && s->available && s->presence != 0)
+            send_presence(l, newcomer,
+                          gw_bytes(text_at(l, s->presence)->text, text_at(l, s->presence)->len));
+    }
+}
+
+static void keep_presence(struct gw_lcore *l, struct gw_home_session *s, struct gw_bytes xml)
+{
+    gw_arena_put(l->arena, s->presence);
+    s->presence = xml.len ? text_new(l, xml, gw_bytes(NULL, 0), gw_bytes(NULL, 0)) : 0;
+}
+
+static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, struct gw_bytes xml)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    struct gw_home_account *a = gw_home_account(l, s->account);
+    bool was_available = s->available, was_reading = gw_session_reads(s);
+    s->available = true;
+    s->priority = priority;
+    keep_presence(l, s, xml);
+    broadcast(l, a, xml);
+    if (!was_available)
+        tell_of_others(l, a, i);
+    if (!was_reading && gw_session_reads(s)) {
+        s->available_wall_us = l->wall_us;
+        s->behind = true;
+        gw_home_read_later(l, i, gw_home_last_number(l));
+    }
+}
+
+static void become_unavailable(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    if (!s->available)
+        return;
+    broadcast(l, gw_home_account(l, s->account), xml);
+    s->available = false;
+    s->behind = false; /* what it was still to read waits for the next that is available */
+    keep_presence(l, s, gw_bytes(NULL, 0));
+    gw_home_flush_transients(l, i);
+}
+
+void gw_home_presence(struct gw_lcore *l, struct gw_post *p)
+{
+    uint32_t i = gw_home_session_find(l, p->session);
+    const struct gw_stanza *s = gw_post_stanza(l, p);
+    struct gw_bytes xml = gw_bytes((const char *)s + s->xml_off, s->xml_len);
+    if (i != 0 && s->type == GW_TYPE_AVAILABLE)
+        become_available(l, i, (int8_t)p->status, xml);
+    else if (i != 0)
+        become_unavailable(l, i, xml);
+    gw_home_return(l, p, true, GW_CONDITION_NONE);
+}
+
+/* ---- bound and gone ---- */
+
+static void answer_bind(struct gw_lcore *l, struct gw_post *p, uint32_t session,
+                        enum gw_condition status)
+{
+    struct gw_post answer = {
+        .op = GW_POST_BOUND,
+        .conn = p->conn,
+        .session = session ? ref_of(l, session) : (struct gw_ref){0},
+        .block = p->block,
+        .owner = p->owner,
+        .status = (uint8_t)status,
+    };
+    gw_post_answer(l, p->owner, &answer);
+}
+
+static bool end(struct gw_lcore *l, uint32_t i, enum gw_stream_error why)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    if (gw_post_down_room(l, s->conn.lcore) == 0)
+        return false;
+    struct gw_post p = {.op = GW_POST_END, .conn = s->conn, .session = ref_of(l, i),
+                        .status = (uint8_t)why};
+    gw_post_down(l, s->conn.lcore, &p);
+    return true;
+}
+
+/* RFC 6120 section 7.7.2.2: the newer session wins. */
+static void end_same_resource(struct gw_lcore *l, struct gw_home_account *a, struct gw_bytes full)
+{
+    for (uint32_t i = a->sessions; i != 0; i = gw_home_session(l, i)->next)
+        if (gw_bytes_eq(gw_session_jid(l, gw_home_session(l, i)), full)) {
+            GW_COUNT(l->home_count.conflicts);
+            (void)end(l, i, GW_STREAM_CONFLICT); /* without a credit it dies with its next ping */
+            gw_home_unbind(l, i);
+            return;
+        }
+}
+
+static uint32_t make(struct gw_lcore *l, uint32_t account, const struct gw_post *p,
+                     const struct gw_bind *b)
+{
+    uint32_t i = gw_slab_alloc(&l->home->sessions);
+    gw_block jid = i != 0 ? gw_arena_get(l->arena, b->len) : 0;
+    if (jid == 0) {
+        if (i != 0)
+            gw_slab_free(&l->home->sessions, i);
+        return 0;
+    }
+    struct gw_home_session *s = gw_home_session(l, i);
+    struct gw_home_account *a = gw_home_account(l, account);
+    *s = (struct gw_home_session){
+        .generation = (uint16_t)(s->generation + 1),
+        .account = account,
+        .next = a->sessions,
+        .conn = p->conn,
+        .jid_block = jid,
+        .jid_len = b->len,
+        .bare_len = b->bare_len,
+        .since_wall_us = b->since_wall_us,
+        .tuple = b->tuple,
+    };
+    memcpy(gw_arena_ptr(l->arena, jid), b->text, b->len);
+    a->sessions = i;
+    return i;
+}
+
+void gw_home_bind(struct gw_lcore *l, uint32_t account, struct gw_post *p)
+{
+    const struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
+    struct gw_home_account *a = account ? gw_home_account(l, account) : NULL;
+    if (a == NULL) {
+        answer_bind(l, p, 0, GW_CONDITION_RESOURCE_CONSTRAINT);
+        return;
+    }
+    /* Deleted, or deleted and made anew, since it has authenticated. */
+    if (a->state != GW_ACCOUNT_READY ||
+        memcmp(a->identity.hash, b->identity.hash, sizeof(a->identity.hash)) != 0) {
+        answer_bind(l, p, 0, GW_CONDITION_NOT_ALLOWED);
+        return;
+    }
+    gw_home_account_hold(l, account);
+    end_same_resource(l, a, gw_bytes(b->text, b->len));
+    uint32_t i = make(l, account, p, b);
+    answer_bind(l, p, i, i ? GW_CONDITION_NONE : GW_CONDITION_RESOURCE_CONSTRAINT);
+    a->pending--;
+    gw_home_account_relax(l, account);
+}
+
+static void unlink_session(struct gw_lcore *l, struct gw_home_account *a, uint32_t i)
+{
+    uint32_t *at = &a->sessions;
+    while (*at != i)
+        at = &gw_home_session(l, *at)->next;
+    *at = gw_home_session(l, i)->next;
+}
+
+static void announce_gone(struct gw_lcore *l, uint32_t i)
+{
+    char buf[64 + 6 * GW_JID_BYTES_MAX];
+    struct gw_text t = gw_text(buf, sizeof(buf));
+    struct gw_home_session *s = gw_home_session(l, i);
+    gw_text_str(&t, "<presence type='unavailable' from='");
+    t.len += gw_xml_escape(gw_session_jid(l, s), t.p + t.len, t.cap - t.len);
+    gw_text_str(&t, "'/>");
+    broadcast(l, gw_home_account(l, s->account), gw_text_bytes(&t));
+}
+
+void gw_home_unbind(struct gw_lcore *l, uint32_t i)
+{
+    if (i == 0)
+        return;
+    struct gw_home_session *s = gw_home_session(l, i);
+    uint32_t account = s->account;
+    struct gw_home_account *a = gw_home_account(l, account);
+    unlink_session(l, a, i);
+    if (s->available)
+        announce_gone(l, i);
+    while (s->transient_head != 0) {
+        gw_block b = s->transient_head;
+        s->transient_head = text_at(l, b)->next;
+        drop_text(l, b);
+    }
+    gw_arena_put(l->arena, s->presence);
+    gw_arena_put(l->arena, s->jid_block);
+    s->presence = s->jid_block = 0;
+    s->account = 0;
+    /* While it is on the list of reads its index must not be used anew. */
+    if (!s->queued)
+        gw_slab_free(&l->home->sessions, i);
+    gw_home_account_relax(l, account);
+}
+
+/* ---- what the edge has taken ---- */
+
+void gw_home_taken(struct gw_lcore *l, struct gw_post *p)
+{
+    uint32_t i = p->block ? gw_home_session_find(l, p->session) : 0;
+    if (i != 0 && p->deliver.position != 0 && p->n != 0)
+        gw_home_refused(l, i, p);
+    if (p->block == 0)
+        return;
+    switch ((enum gw_lent)p->deliver.reserved) {
+    case GW_LENT_TEXT:
+        if (p->n != 0)
+            GW_COUNT(l->home_count.transient_dropped);
+        gw_arena_put(l->arena, p->block);
+        break;
+    case GW_LENT_READ: {
+        struct gw_home_read *r = gw_arena_ptr(l->arena, p->block);
+        check(r->lent > 0);
+        if (--r->lent == 0 && r->done)
+            gw_arena_put(l->arena, p->block);
+        break;
+    }
+    case GW_LENT_STANZA: {
+        struct gw_stanza *s = gw_post_stanza(l, p);
+        check(s->lent > 0);
+        if (--s->lent == 0) {
+            struct gw_post back = {.conn = s->conn, .seq = s->seq, .block = p->block,
+                                   .owner = p->owner};
+            gw_home_return(l, &back, false, GW_CONDITION_NONE);
+        }
+        break;
+    }
+    }
+}
+
+int gw_home_end_sessions(struct gw_lcore *l, struct gw_bytes bare, bool account_gone)
+{
+    uint32_t account = gw_home_account_find(l, bare);
+    if (account == 0)
+        return -ENOENT;
+    struct gw_home_account *a = gw_home_account(l, account);
+    int n = 0;
+    gw_home_account_hold(l, account);
+    while (a->sessions != 0) {
+        uint32_t i = a->sessions;
+        (void)end(l, i, account_gone ? GW_STREAM_NOT_AUTHORIZED : GW_STREAM_POLICY_VIOLATION);
+        gw_home_unbind(l, i);
+        n++;
+    }
+    if (account_gone && a->state == GW_ACCOUNT_READY)
+        a->state = GW_ACCOUNT_MISSING;
+    a->pending--;
+    gw_home_account_relax(l, account);
+    return n > 0 ? n : -ENOENT;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stanza.h"
+
+#include "../base/check.h"
+#include "../base/text.h"
+
+#define NS_SID   GW_LIT("urn:xmpp:sid:0")
+#define NS_DELAY GW_LIT("urn:xmpp:delay")
+
+static const char *const kind_names[] = {"message", "presence", "iq"};
+
+static void put_escaped(struct gw_text *t, struct gw_bytes b)
+{
+    if (t->full || b.len == 0)
+        return;
+    size_t n = gw_xml_escape(b, t->p + t->len, t->cap - t->len);
+    t->full = n == 0;
+    t->len += n;
+}
+
+static void put_jid_attr(struct gw_text *t, const char *name, struct gw_bytes jid)
+{
+    if (jid.len == 0)
+        return;
+    gw_text_str(t, name);
+    put_escaped(t, jid);
+    gw_text_put(t, GW_LIT("'"));
+}
+
+/* An attribute as its sender wrote it. A raw value never holds the quote it was written in. */
+static void put_raw_attr(struct gw_text *t, const struct gw_xml_attr *a)
+{
+    struct gw_bytes quote = a->value.len && memchr(a->value.p, '\'', a->value.len) ? GW_LIT("\"")
+                                                                                   : GW_LIT("'");
+    gw_text_put(t, GW_LIT(" "));
+    if (a->prefix.len) {
+        gw_text_put(t, a->prefix);
+        gw_text_put(t, GW_LIT(":"));
+    }
+    gw_text_put(t, a->name);
+    gw_text_put(t, GW_LIT("="));
+    gw_text_put(t, quote);
+    gw_text_put(t, a->value);
+    gw_text_put(t, quote);
+}
+
+/* id, type, xml:lang, and the prefixes that children may use; everything else is ours to set. */
+static bool keeps_attr(const struct gw_xml_attr *a)
+{
+    if (a->prefix.len == 0)
+        return gw_bytes_eq(a->name, GW_LIT("id")) || gw_bytes_eq(a->name, GW_LIT("type"));
+    return gw_bytes_eq(a->prefix, GW_LIT("xmlns")) ||
+           (gw_bytes_eq(a->prefix, GW_LIT("xml")) && gw_bytes_eq(a->name, GW_LIT("lang")));
+}
+
+static bool attr_is_in_domain(const struct gw_lcore *l, gw_xml_node n, struct gw_bytes name)
+{
+    char value[GW_JID_BYTES_MAX];
+    struct gw_jid j;
+    int len = gw_xml_attr_text(l->xml, n, name, value, sizeof(value));
+    return len < 0 || gw_jid_split(gw_bytes(value, (size_t)len), &j) != 0 ||
+           gw_bytes_eq(j.domain, l->cfg->domain);
+}
+
+/* Elements that only this server adds: a client's are forgeries (XEP-0359 section 5, XEP-0203). */
+static bool is_forged(const struct gw_lcore *l, gw_xml_node n)
+{
+    if (gw_xml_is(l->xml, n, GW_LIT("stanza-id"), NS_SID))
+        return attr_is_in_domain(l, n, GW_LIT("by"));
+    if (gw_xml_is(l->xml, n, GW_LIT("delay"), NS_DELAY))
+        return attr_is_in_domain(l, n, GW_LIT("from"));
+    return false;
+}
+
+static void put_children(const struct gw_lcore *l, struct gw_text *t)
+{
+    const struct gw_xml *x = l->xml;
+    for (gw_xml_node n = gw_xml_child(x, 0); n != GW_XML_NONE; n = gw_xml_next(x, n))
+        if (!is_forged(l, n))
+            gw_text_put(t, x->nodes[n].raw);
+}
+
+static void put_open_tag(const struct gw_lcore *l, struct gw_text *t, const struct gw_stanza_form *f)
+{
+    const struct gw_xml_elem *root = &l->xml->nodes[0];
+    gw_text_put(t, GW_LIT("<"));
+    gw_text_str(t, kind_names[f->kind]);
+    put_jid_attr(t, " from='", f->from);
+    put_jid_attr(t, " to='", f->to);
+    for (unsigned i = 0; i < root->attr_count; i++) {
+        const struct gw_xml_attr *a = &l->xml->attrs[root->attr_first + i];
+        if (keeps_attr(a))
+            put_raw_attr(t, a);
+    }
+    gw_text_put(t, GW_LIT(">"));
+}
+
+/* XEP-0359 section 3; the id itself is known when the home has given a position. */
+static uint32_t put_stanza_id(struct gw_text *t, const struct gw_stanza_form *f)
+{
+    gw_text_put(t, GW_LIT("<stanza-id xmlns='urn:xmpp:sid:0' by='"));
+    put_escaped(t, f->to_bare);
+    gw_text_put(t, GW_LIT("' id='"));
+    uint32_t at = (uint32_t)t->len;
+    gw_text_put(t, GW_LIT("00000000000000000000000000000000'/>"));
+    return at;
+}
+
+static size_t bytes_needed(const struct gw_lcore *l, const struct gw_stanza_form *f)
+{
+    const size_t fixed = sizeof(struct gw_stanza) + sizeof(struct gw_stored_meta) + 256;
+    const size_t escaped = 6; /* "&quot;" is the longest */
+    return fixed + (1 + escaped) * (f->to.len + f->from.len) + escaped * f->to_bare.len +
+           f->to.len + f->id.len + f->ref.len + l->xml->nodes[0].raw.len;
+}
+
+static struct gw_bytes resource_of(const struct gw_stanza_form *f)
+{
+    size_t skip = f->to_bare.len + (f->to.len > f->to_bare.len);
+    return f->to.len > skip ? gw_bytes(f->to.p + skip, f->to.len - skip) : gw_bytes(NULL, 0);
+}
+
+static void put_strings(struct gw_text *t, struct gw_stanza *s, const struct gw_stanza_form *f)
+{
+    gw_text_put(t, f->to);
+    gw_text_put(t, f->from);
+    gw_text_put(t, f->id);
+    gw_text_put(t, f->ref);
+    s->to_len = (uint16_t)f->to.len;
+    s->to_bare_len = (uint16_t)f->to_bare.len;
+    s->from_len = (uint16_t)f->from.len;
+    s->from_bare_len = (uint16_t)f->from_bare.len;
+    s->id_len = (uint16_t)f->id.len;
+    s->ref_len = (uint16_t)f->ref.len;
+    while (t->len % 8 != 0)
+        gw_text_put(t, gw_bytes("", 1));
+}
+
+gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f)
+{
+    size_t need = bytes_needed(l, f);
+    gw_block b = need <= GW_ARENA_BLOCK_BYTES_MAX ? gw_arena_get(l->arena, need) : 0;
+    if (b == 0)
+        return 0;
+    struct gw_stanza *s = gw_arena_ptr(l->arena, b);
+    *s = (struct gw_stanza){
+        .kind = (uint8_t)f->kind,
+        .type = (uint8_t)f->type,
+        .flags = f->flags,
+        .lcore = (uint8_t)l->index,
+        .conn = f->conn,
+        .seq = f->seq,
+        .accepted_us = l->wall_us,
+    };
+    struct gw_text t = gw_text(s, gw_arena_block_bytes(l->arena, b));
+    t.len = sizeof(*s);
+    put_strings(&t, s, f);
+
+    struct gw_bytes resource = resource_of(f);
+    s->sealed_off = (uint32_t)t.len;
+    struct gw_stored_meta meta = {.accepted_us = l->wall_us,
+                                  .resource_len = (uint16_t)resource.len,
+                                  .version = GW_STORED_VERSION};
+    t.len += sizeof(meta);
+    gw_text_put(&t, resource);
+    s->xml_off = (uint32_t)t.len;
+    put_open_tag(l, &t, f);
+    put_children(l, &t);
+    if (f->flags & GW_STANZA_STORE)
+        s->stanza_id_off = put_stanza_id(&t, f);
+    meta.delay_off = (uint32_t)t.len - s->xml_off;
+    gw_text_put(&t, GW_LIT("</"));
+    gw_text_str(&t, kind_names[f->kind]);
+    gw_text_put(&t, GW_LIT(">"));
+    check(!t.full);
+    memcpy((char *)s + s->sealed_off, &meta, sizeof(meta));
+    s->xml_len = (uint32_t)t.len - s->xml_off;
+    s->sealed_len = (uint32_t)t.len - s->sealed_off;
+    return b;
+}
+
+void gw_stanza_set_id(struct gw_lcore *l, struct gw_stanza *s, const struct gw_mailbox_id *mailbox)
+{
+    uint8_t in[16], id[16];
+    memcpy(in, mailbox->b, 8);
+    memcpy(in + 8, &s->position, 8);
+    gw_permute(l->permuter, in, id);
+    struct gw_text t = gw_text((char *)s + s->stanza_id_off, 32);
+    gw_text_hex(&t, id, sizeof(id));
+}

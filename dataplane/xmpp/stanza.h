@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A stanza on its way: one arena block of its edge lcore, lent to the recipient's home.
+ *
+ * The edge has parsed, checked and rewritten it; what the recipient will see lies in it as bytes,
+ * behind what is sealed and stored with them. The home only fills in position and stanza-id.
+ *
+ *   struct gw_stanza | to | from | id | ref id | (8) struct gw_stored_meta | resource | xml
+ *                                                \------------ sealed part -------------/
+ */
+#ifndef GW_XMPP_STANZA_H
+#define GW_XMPP_STANZA_H
+
+#include "condition.h"
+#include "jid.h"
+#include "post.h"
+
+enum gw_stanza_kind { GW_STANZA_MESSAGE, GW_STANZA_PRESENCE, GW_STANZA_IQ };
+
+enum gw_stanza_type {
+    /* message */
+    GW_TYPE_NORMAL,
+    GW_TYPE_CHAT,
+    GW_TYPE_HEADLINE,
+    GW_TYPE_GROUPCHAT,
+    /* presence */
+    GW_TYPE_AVAILABLE,
+    GW_TYPE_UNAVAILABLE,
+    GW_TYPE_SUBSCRIPTION, /* subscribe, subscribed, unsubscribe, unsubscribed, probe */
+    /* iq */
+    GW_TYPE_GET,
+    GW_TYPE_SET,
+    GW_TYPE_RESULT,
+    /* all */
+    GW_TYPE_ERROR,
+    GW_TYPE_UNKNOWN,
+};
+
+#define GW_STANZA_STORE     0x01 /* goes through the mailbox */
+#define GW_STANZA_RECEIVED  0x02 /* carries a XEP-0184 receipt for ref id */
+#define GW_STANZA_DISPLAYED 0x04 /* carries a XEP-0333 displayed marker for ref id */
+
+#define GW_STANZA_ID_BYTES_MAX 1024 /* of a stanza's id attribute, unescaped */
+
+struct gw_stanza {
+    gw_block next; /* link in a list of its home */
+    uint8_t kind, type, flags;
+    uint8_t lcore; /* whose arena this block is in */
+    struct gw_ref conn;
+    uint32_t seq;
+    uint32_t lent; /* home only: deliveries not yet taken */
+    uint64_t accepted_us;
+    uint64_t position;
+    uint16_t to_len, to_bare_len, from_len, from_bare_len, id_len, ref_len;
+    uint32_t sealed_off, sealed_len;
+    uint32_t xml_off, xml_len;
+    uint32_t stanza_id_off; /* in the block, of 32 hex digits; 0: none */
+    char text[];
+};
+_Static_assert(sizeof(struct gw_stanza) == offsetof(struct gw_stanza, text), "text follows at once");
+
+/* First bytes of the sealed part; little-endian, on disk. */
+struct gw_stored_meta {
+    uint64_t accepted_us;
+    uint32_t delay_off; /* in the xml: where a delay element goes */
+    uint16_t resource_len; /* of the resource it was addressed to; 0: bare JID */
+    uint8_t version;
+    uint8_t reserved;
+};
+_Static_assert(sizeof(struct gw_stored_meta) == 16, "on disk");
+#define GW_STORED_VERSION 1
+
+static inline struct gw_bytes gw_stanza_to(const struct gw_stanza *s)
+{
+    return gw_bytes(s->text, s->to_len);
+}
+
+static inline struct gw_bytes gw_stanza_to_bare(const struct gw_stanza *s)
+{
+    return gw_bytes(s->text, s->to_bare_len);
+}
+
+static inline struct gw_bytes gw_stanza_to_resource(const struct gw_stanza *s)
+{
+    uint16_t skip = (uint16_t)(s->to_bare_len + (s->to_len > s->to_bare_len));
+    return gw_bytes(s->text + skip, (size_t)(s->to_len - skip));
+}
+
+static inline struct gw_bytes gw_stanza_from(const struct gw_stanza *s)
+{
+    return gw_bytes(s->text + s->to_len, s->from_len);
+}
+
+static inline struct gw_bytes gw_stanza_from_bare(const struct gw_stanza *s)
+{
+    return gw_bytes(s->text + s->to_len, s->from_bare_len);
+}
+
+static inline struct gw_bytes gw_stanza_id(const struct gw_stanza *s)
+{
+    return gw_bytes(s->text + s->to_len + s->from_len, s->id_len);
+}
+
+static inline struct gw_bytes gw_stanza_ref(const struct gw_stanza *s)
+{
+    return gw_bytes(s->text + s->to_len + s->from_len + s->id_len, s->ref_len);
+}
+
+/* What the edge knows when it builds one. */
+struct gw_stanza_form {
+    enum gw_stanza_kind kind;
+    enum gw_stanza_type type;
+    uint8_t flags;
+    struct gw_bytes to, to_bare, from, from_bare; /* prepared; `to` may be empty for presence */
+    struct gw_bytes id;  /* unescaped */
+    struct gw_bytes ref; /* unescaped */
+    struct gw_ref conn;
+    uint32_t seq;
+};
+
+/* Rewrite the parsed stanza in l->xml into a new block: from and to stamped, elements that only the
+ * server may add stripped, room for the stanza-id left. 0 when the arena is full. */
+gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f);
+
+/* Writes the 32 hex digits of XEP-0359's id for (mailbox, position) where the edge left room. */
+void gw_stanza_set_id(struct gw_lcore *l, struct gw_stanza *s, const struct gw_mailbox_id *mailbox);
+
+#endif

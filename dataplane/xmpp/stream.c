@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams (RFC 6120 section 4): header, features, errors, close; and what each unit is handed to. */
+#include "edge.h"
+
+#include "../base/text.h"
+
+#define NS_STREAMS GW_LIT("http://etherx.jabber.org/streams")
+#define NS_CLIENT  GW_LIT("jabber:client")
+#define NS_SASL    GW_LIT("urn:ietf:params:xml:ns:xmpp-sasl")
+#define NS_SM      GW_LIT("urn:xmpp:sm:3")
+
+/* ---- our header and features ---- */
+
+static void send_header(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    char buf[2048];
+    uint8_t id[16];
+    struct gw_text t = gw_text(buf, sizeof(buf));
+    l->random(l->random_ctx, id, sizeof(id));
+    gw_text_str(&t, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
+                    "xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en' id='");
+    gw_text_hex(&t, id, sizeof(id));
+    gw_text_str(&t, "' from='");
+    gw_text_put(&t, l->cfg->domain);
+    gw_text_str(&t, "'>");
+    e->header_sent = true;
+    gw_edge_write(l, c, gw_text_bytes(&t));
+}
+
+static void put_limits(const struct gw_lcore *l, struct gw_text *t, uint32_t bytes_max,
+                       uint64_t idle_us)
+{
+    gw_text_str(t, "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>");
+    gw_text_uint(t, bytes_max);
+    gw_text_str(t, "</max-bytes><idle-seconds>");
+    gw_text_uint(t, idle_us / 1000000);
+    gw_text_str(t, "</idle-seconds></limits>");
+}
+
+static void put_mechanisms(const struct gw_lcore *l, struct gw_text *t)
+{
+    gw_text_str(t, "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
+                   "<mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism>");
+    if (l->cfg->allow_plain)
+        gw_text_str(t, "<mechanism>PLAIN</mechanism>");
+    gw_text_str(t, "</mechanisms>");
+    put_limits(l, t, l->cfg->auth_stanza_bytes_max, l->cfg->auth_timeout_us);
+}
+
+static void put_session_features(const struct gw_lcore *l, struct gw_text *t)
+{
+    gw_text_str(t, "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+                   "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>"
+                   "<sm xmlns='urn:xmpp:sm:3'/>");
+    put_limits(l, t, l->cfg->stanza_bytes_max, l->cfg->ping_after_us + l->cfg->ping_timeout_us);
+}
+
+static void send_features(struct gw_lcore *l, gw_conn c)
+{
+    char buf[1024];
+    struct gw_text t = gw_text(buf, sizeof(buf));
+    gw_text_str(&t, "<stream:features>");
+    if (gw_edge_conn(l, c)->authenticated)
+        put_session_features(l, &t);
+    else
+        put_mechanisms(l, &t);
+    gw_text_str(&t, "</stream:features>");
+    gw_edge_write(l, c, gw_text_bytes(&t));
+}
+
+/* ---- the client's header ---- */
+
+static enum gw_stream_error check_to(const struct gw_lcore *l)
+{
+    char raw[GW_JID_BYTES_MAX];
+    struct gw_jid_text to;
+    int n = gw_xml_attr_text(l->xml, 0, GW_LIT("to"), raw, sizeof(raw));
+    if (n < 0) /* absent: there is one domain to mean */
+        return gw_xml_attr(l->xml, 0, GW_LIT("to")) ? GW_STREAM_HOST_UNKNOWN : GW_STREAM_ERROR_NONE;
+    if (gw_jid_prep(gw_bytes(raw, (size_t)n), &to) != 0 ||
+        !gw_bytes_eq(gw_jid_full(&to), l->cfg->domain))
+        return GW_STREAM_HOST_UNKNOWN;
+    return GW_STREAM_ERROR_NONE;
+}
+
+static enum gw_stream_error check_header(const struct gw_lcore *l)
+{
+    const struct gw_xml *x = l->xml;
+    const struct gw_xml_attr *content = gw_xml_attr(x, 0, GW_LIT("xmlns"));
+    const struct gw_xml_attr *version = gw_xml_attr(x, 0, GW_LIT("version"));
+    if (!gw_xml_is(x, 0, GW_LIT("stream"), NS_STREAMS) || content == NULL ||
+        !gw_bytes_eq(content->value, NS_CLIENT))
+        return GW_STREAM_INVALID_NAMESPACE;
+    if (!gw_bytes_eq(x->nodes[0].prefix, GW_LIT("stream")))
+        return GW_STREAM_BAD_NAMESPACE_PREFIX;
+    if (version == NULL || version->value.len < 3 || version->value.p[0] < '1' ||
+        version->value.p[0] > '9')
+        return GW_STREAM_UNSUPPORTED_VERSION;
+    return check_to(l);
+}
+
+enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (l->xml->unit == GW_XML_SPACE)
+        return GW_HANDLED;
+    enum gw_stream_error err = check_header(l);
+    e->header_seen = true;
+    if (err != GW_STREAM_ERROR_NONE) {
+        gw_edge_stream_error(l, c, err, NULL);
+        return GW_HANDLED;
+    }
+    GW_COUNT(l->edge_count.streams);
+    e->state = e->authenticated ? GW_EDGE_READY : GW_EDGE_FEATURES;
+    send_header(l, c);
+    send_features(l, c);
+    return GW_HANDLED;
+}
+
+/* ---- first-level elements ---- */
+
+static enum gw_handled stanza(struct gw_lcore *l, gw_conn c, struct gw_bytes name)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    bool is_iq = gw_bytes_eq(name, GW_LIT("iq"));
+    if (e->state != GW_EDGE_BOUND && !(e->state == GW_EDGE_READY && is_iq)) {
+        gw_edge_stream_error(l, c, GW_STREAM_NOT_AUTHORIZED, NULL);
+        return GW_HANDLED;
+    }
+    if (is_iq)
+        return gw_edge_iq(l, c);
+    if (gw_bytes_eq(name, GW_LIT("message")))
+        return gw_edge_message(l, c);
+    return gw_edge_presence(l, c);
+}
+
+static bool is_stanza_name(struct gw_bytes n)
+{
+    return gw_bytes_eq(n, GW_LIT("message")) || gw_bytes_eq(n, GW_LIT("iq")) ||
+           gw_bytes_eq(n, GW_LIT("presence"));
+}
+
+static enum gw_handled element(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    const struct gw_xml_elem *root = &l->xml->nodes[0];
+    if (gw_bytes_eq(root->ns, NS_CLIENT) && is_stanza_name(root->name)) {
+        if (root->prefix.len == 0)
+            return stanza(l, c, root->name);
+        gw_edge_stream_error(l, c, GW_STREAM_BAD_NAMESPACE_PREFIX, NULL);
+    } else if (gw_bytes_eq(root->ns, NS_SASL) && e->state == GW_EDGE_FEATURES) {
+        return gw_edge_sasl(l, c);
+    } else if (gw_bytes_eq(root->ns, NS_SM) && e->authenticated) {
+        return gw_edge_sm(l, c);
+    } else if (gw_bytes_eq(root->ns, NS_STREAMS) && gw_bytes_eq(root->name, GW_LIT("error"))) {
+        gw_edge_stream_close(l, c);
+    } else if (is_stanza_name(root->name)) {
+        gw_edge_stream_error(l, c, GW_STREAM_INVALID_NAMESPACE, NULL);
+    } else {
+        gw_edge_stream_error(l, c,
+                             e->authenticated ? GW_STREAM_UNSUPPORTED_STANZA_TYPE
+                                              : GW_STREAM_NOT_AUTHORIZED,
+                             NULL);
+    }
+    return GW_HANDLED;
+}
+
+enum gw_handled gw_edge_unit(struct gw_lcore *l, gw_conn c)
+{
+    switch (l->xml->unit) {
+    case GW_XML_STANZA:
+        return element(l, c);
+    case GW_XML_STREAM_CLOSE:
+        gw_edge_stream_close(l, c);
+        break;
+    case GW_XML_SPACE:
+    case GW_XML_STREAM_OPEN:
+        break;
+    }
+    return GW_HANDLED;
+}
+
+/* ---- the end ---- */
+
+static void count_error(struct gw_lcore *l, enum gw_stream_error e)
+{
+    switch (e) {
+    case GW_STREAM_NOT_WELL_FORMED:
+    case GW_STREAM_RESTRICTED_XML:
+    case GW_STREAM_BAD_NAMESPACE_PREFIX:
+    case GW_STREAM_BAD_FORMAT:
+    case GW_STREAM_UNSUPPORTED_ENCODING:
+    case GW_STREAM_INVALID_XML:
+        GW_COUNT(l->edge_count.stream_errors_xml);
+        break;
+    case GW_STREAM_POLICY_VIOLATION:
+    case GW_STREAM_NOT_AUTHORIZED:
+        GW_COUNT(l->edge_count.stream_errors_policy);
+        break;
+    case GW_STREAM_CONNECTION_TIMEOUT:
+        GW_COUNT(l->edge_count.stream_errors_timeout);
+        break;
+    default:
+        GW_COUNT(l->edge_count.stream_errors_other);
+        break;
+    }
+}
+
+static void enter_closing(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    gw_edge_detach(l, c);
+    e->state = GW_EDGE_CLOSING;
+    e->waits_us = l->now_us;
+    gw_edge_set_deadline(l, c);
+    if (e->paused) { /* what still comes in is to be dropped, not kept */
+        e->paused = 0;
+        gw_edge_mark_dirty(l, c);
+    }
+}
+
+void gw_edge_stream_error(struct gw_lcore *l, gw_conn c, enum gw_stream_error err, const char *text)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    char buf[512];
+    if (e->state == GW_EDGE_CLOSING)
+        return;
+    count_error(l, err);
+    if (!e->header_sent)
+        send_header(l, c);
+    struct gw_text t = gw_text(buf, sizeof(buf));
+    gw_text_str(&t, "<stream:error><");
+    gw_text_str(&t, gw_stream_error_name(err));
+    gw_text_str(&t, " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>");
+    if (text != NULL) {
+        gw_text_str(&t, "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams' xml:lang='en'>");
+        gw_text_str(&t, text);
+        gw_text_str(&t, "</text>");
+    }
+    gw_text_str(&t, "</stream:error></stream:stream>");
+    gw_edge_write(l, c, gw_text_bytes(&t));
+    gw_edge_drop_held(l, c);
+    enter_closing(l, c);
+    gw_tcp_shutdown(l->tcp, c);
+}
+
+void gw_edge_stream_close(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (e->state == GW_EDGE_CLOSING)
+        return;
+    struct gw_bytes bye = e->header_sent ? GW_LIT("</stream:stream>") : gw_bytes(NULL, 0);
+    enter_closing(l, c);
+    gw_edge_answer_last(l, c, bye);
+}
