@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "../dataplane/base/check.h"
 #include "clock.h"
@@ -193,7 +194,7 @@ static void register_all(struct control *c)
 static int open_sockets(struct control *c, char err[256])
 {
     const struct gw_config *cfg = c->env->config;
-    struct rpc_server_config rpc = {.path = cfg->control_socket, .uids = cfg->control_uids,
+    struct rpc_server_config rpc = {.path = cfg->control_socket, .own_uid = geteuid(), .uids = cfg->control_uids,
                                     .uid_count = cfg->control_uid_count};
     int rc = rpc_server_open(&c->rpc, &rpc, &c->poller, err);
     if (rc != 0)

@@ -362,6 +362,7 @@ int rpc_server_open(struct rpc_server **out, const struct rpc_server_config *cfg
     struct rpc_server *s = calloc(1, sizeof(*s));
     check(s != NULL);
     s->poller = poller;
+    s->own_uid = cfg->own_uid;
     s->uids = cfg->uids;
     s->uid_count = cfg->uid_count;
     s->path = strdup(cfg->path);

@@ -49,7 +49,8 @@ typedef void (*rpc_handler)(struct rpc_request *rq, void *ctx);
 
 struct rpc_server_config {
     const char *path;
-    const uint32_t *uids; /* who may connect, besides root and this process's user */
+    uid_t own_uid;        /* this process's user: it and root may connect */
+    const uint32_t *uids; /* and these */
     unsigned uid_count;
 };
 

@@ -21,7 +21,7 @@
 
 static bool may_control(const struct rpc_server *s, uid_t uid)
 {
-    if (uid == 0 || uid == geteuid())
+    if (uid == 0 || uid == s->own_uid)
         return true;
     for (unsigned i = 0; i < s->uid_count; i++)
         if (s->uids[i] == uid)
@@ -32,10 +32,12 @@ static bool may_control(const struct rpc_server *s, uid_t uid)
 /* One line into an empty socket buffer: it fits, or the client is not told. */
 static void refuse(int fd, enum rpc_error code, const char *message, const char *hint)
 {
-    char *line = rpc_refusal(code, message, hint);
-    if (send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-        shutdown(fd, SHUT_WR);
-    json_wipe_free(line);
+    char *text = rpc_refusal(code, message, hint), newline[] = "\n";
+    struct iovec v[2] = {{.iov_base = text, .iov_len = strlen(text)},
+                         {.iov_base = newline, .iov_len = 1}};
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+    (void)sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    json_wipe_free(text);
     close(fd);
 }
 

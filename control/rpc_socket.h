@@ -41,6 +41,7 @@ struct rpc_server {
     struct poll_source listener;
     struct poller *poller;
     char *path;
+    uid_t own_uid;
     const uint32_t *uids;
     unsigned uid_count;
     struct rpc_conn *conns;

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole control plane to test with: the real control thread on a real socket, the mem engine with
+ * its own thread, and a thread that stands in for the dataplane: it commits, and answers commands
+ * from a table of sessions.
+ */
+#ifndef GW_TEST_CONTROL_RIG_H
+#define GW_TEST_CONTROL_RIG_H
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../../control/control.h"
+#include "../../storage/event.h"
+
+#define RIG_SESSIONS_MAX 2000
+#define RIG_LCORES       2
+
+struct rig_session {
+    char jid[128];
+    unsigned lcore;
+    bool live;
+};
+
+struct rig {
+    char dir[64], socket[96], key[96], store_path[96];
+    struct gw_config config;
+    struct gw_store *store;
+    struct gw_keyring *keys;
+    struct gw_sealer *sealers[3];
+    struct gw_lcore_view lcores[RIG_LCORES];
+    struct gw_lcore_state states[RIG_LCORES];
+    struct gw_counter_desc descs[1];
+    uint64_t counts[RIG_LCORES];
+    struct gw_control_env env;
+    atomic_bool stop, dataplane_stop;
+    atomic_bool mute; /* lcores do not answer */
+    pthread_t control, dataplane;
+    int control_rc;
+    pthread_mutex_t lock;
+    struct rig_session sessions[RIG_SESSIONS_MAX];
+    unsigned session_count;
+    atomic_uint account_gone; /* END_SESSIONS with it, counted */
+};
+
+/* ---- the stand-in for the dataplane ---- */
+
+static inline void rig_sessions(struct rig *rig, unsigned lcore, const struct gw_command *c,
+                                struct gw_command_reply *reply)
+{
+    uint64_t i = c->cursor;
+    for (; i < rig->session_count; i++) {
+        const struct rig_session *s = &rig->sessions[i];
+        if (!s->live || s->lcore != lcore)
+            continue;
+        size_t jid_len = strlen(s->jid);
+        struct gw_session_row row = {.len = (uint32_t)(sizeof(row) + jid_len),
+                                     .jid_len = (uint16_t)jid_len,
+                                     .port = (uint16_t)(1000 + i),
+                                     .ip = gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 1}),
+                                     .since_us = 1, .available = true, .priority = -3};
+        if (reply->len + ((row.len + 7) & ~7u) > c->data_len)
+            break;
+        memcpy((char *)c->data + reply->len, &row, sizeof(row));
+        memcpy((char *)c->data + reply->len + sizeof(row), s->jid, jid_len);
+        reply->len += (row.len + 7) & ~7u;
+    }
+    reply->next = i;
+    reply->more = i < rig->session_count;
+}
+
+static inline void rig_end_sessions(struct rig *rig, unsigned lcore, const struct gw_command *c,
+                                    struct gw_command_reply *reply)
+{
+    for (unsigned i = 0; i < rig->session_count; i++) {
+        struct rig_session *s = &rig->sessions[i];
+        if (s->live && s->lcore == lcore && strncmp(s->jid, c->data, c->data_len) == 0 &&
+            s->jid[c->data_len] == '/') {
+            s->live = false;
+            reply->count++;
+        }
+    }
+    reply->status = reply->count > 0 ? 0 : -ENOENT;
+    if (c->account_gone)
+        atomic_fetch_add(&rig->account_gone, 1);
+}
+
+static inline unsigned rig_answer(struct rig *rig, unsigned lcore)
+{
+    struct gw_command c;
+    if (atomic_load(&rig->mute) || gw_ring_pop(rig->lcores[lcore].command.requests, &c, 1) == 0)
+        return 0;
+    struct gw_command_reply reply = {.tag = c.tag};
+    pthread_mutex_lock(&rig->lock);
+    if (c.op == GW_COMMAND_SESSIONS)
+        rig_sessions(rig, lcore, &c, &reply);
+    else
+        rig_end_sessions(rig, lcore, &c, &reply);
+    pthread_mutex_unlock(&rig->lock);
+    cr_assert(gw_ring_push(rig->lcores[lcore].command.replies, &reply));
+    return 1;
+}
+
+static inline void *rig_dataplane(void *arg)
+{
+    struct rig *rig = arg;
+    while (!atomic_load(&rig->dataplane_stop)) {
+        unsigned work = gw_store_commit_poll(rig->store);
+        for (unsigned i = 0; i < RIG_LCORES; i++)
+            work += rig_answer(rig, i);
+        if (work == 0)
+            usleep(100);
+    }
+    return NULL;
+}
+
+static inline void rig_add_session(struct rig *rig, const char *jid, unsigned lcore)
+{
+    pthread_mutex_lock(&rig->lock);
+    cr_assert_lt(rig->session_count, RIG_SESSIONS_MAX);
+    struct rig_session *s = &rig->sessions[rig->session_count++];
+    snprintf(s->jid, sizeof(s->jid), "%s", jid);
+    s->lcore = lcore;
+    s->live = true;
+    pthread_mutex_unlock(&rig->lock);
+}
+
+/* ---- life ---- */
+
+static inline void *rig_control(void *arg)
+{
+    struct rig *rig = arg;
+    rig->control_rc = gw_control_run(&rig->env);
+    return NULL;
+}
+
+static inline void rig_write_file(const char *path, const void *data, size_t len, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, data, len), (ssize_t)len);
+    close(fd);
+}
+
+static inline void rig_open_store(struct rig *rig)
+{
+    char err[256] = "";
+    struct gw_store_config cfg = {.engine = rig->config.store_engine,
+                                  .path = rig->store_path,
+                                  .client_count = 3,
+                                  .requests_max = 1024,
+                                  .window_bytes_max = 64 << 20,
+                                  .spill_after_us = 100000,
+                                  .own_thread = true,
+                                  .storage_cpu = -1};
+    cr_assert_eq(gw_store_open(&rig->store, &cfg, err), 0, "%s", err);
+    cr_assert_eq(gw_keyring_open(&rig->keys, gw_store_client(rig->store, 0), rig->key, err), 0, "%s",
+                 err);
+}
+
+static inline void rig_open_lcores(struct rig *rig)
+{
+    rig->descs[0] = (struct gw_counter_desc){"frames", "frames of the test"};
+    for (unsigned i = 0; i < RIG_LCORES; i++) {
+        struct gw_lcore_view *l = &rig->lcores[i];
+        *l = (struct gw_lcore_view){.index = i, .state = &rig->states[i], .set_count = 1};
+        l->sets[0] = (struct gw_counter_set){"net", rig->descs, &rig->counts[i], 1};
+        cr_assert_eq(gw_ring_open(&l->command.requests, "rq", sizeof(struct gw_command), 64), 0);
+        cr_assert_eq(gw_ring_open(&l->command.replies, "rp", sizeof(struct gw_command_reply), 64), 0);
+    }
+}
+
+static inline bool rig_socket_is_there(const struct rig *rig)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    memcpy(a.sun_path, rig->socket, strlen(rig->socket) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    bool there = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+    close(fd);
+    return there;
+}
+
+/* Store, keys and the control thread; rig->config may have been changed before. */
+static inline void rig_start(struct rig *rig)
+{
+    rig_open_store(rig);
+    rig_open_lcores(rig);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(gw_sealer_open(&rig->sealers[i], GW_SEAL_IPSEC_MB, 100 + i), 0);
+    rig->env = (struct gw_control_env){.config = &rig->config,
+                                       .store = rig->store,
+                                       .client = gw_store_client(rig->store, 1),
+                                       .job_client = gw_store_client(rig->store, 2),
+                                       .keys = rig->keys,
+                                       .sealer = rig->sealers[1],
+                                       .job_sealer = rig->sealers[2],
+                                       .lcores = rig->lcores,
+                                       .lcore_count = RIG_LCORES,
+                                       .stop = &rig->stop};
+    atomic_store(&rig->stop, false);
+    atomic_store(&rig->dataplane_stop, false);
+    rig->control_rc = 1;
+    cr_assert_eq(pthread_create(&rig->dataplane, NULL, rig_dataplane, rig), 0);
+    cr_assert_eq(pthread_create(&rig->control, NULL, rig_control, rig), 0);
+    while (!rig_socket_is_there(rig) && *(volatile int *)&rig->control_rc == 1)
+        usleep(1000);
+}
+
+static inline void rig_stop(struct rig *rig)
+{
+    atomic_store(&rig->stop, true);
+    cr_assert_eq(pthread_join(rig->control, NULL), 0);
+    atomic_store(&rig->dataplane_stop, true);
+    cr_assert_eq(pthread_join(rig->dataplane, NULL), 0);
+    for (unsigned i = 0; i < 3; i++)
+        gw_sealer_free(&rig->sealers[i]);
+    for (unsigned i = 0; i < RIG_LCORES; i++) {
+        gw_ring_free(&rig->lcores[i].command.requests);
+        gw_ring_free(&rig->lcores[i].command.replies);
+    }
+    gw_keyring_free(&rig->keys);
+    gw_store_free(&rig->store);
+}
+
+static inline void rig_init(struct rig *rig)
+{
+    memset(rig, 0, sizeof(*rig));
+    pthread_mutex_init(&rig->lock, NULL);
+    snprintf(rig->dir, sizeof(rig->dir), "/tmp/godwit-control-XXXXXX");
+    cr_assert_not_null(mkdtemp(rig->dir));
+    snprintf(rig->socket, sizeof(rig->socket), "%s/control.sock", rig->dir);
+    snprintf(rig->key, sizeof(rig->key), "%s/master.key", rig->dir);
+    snprintf(rig->store_path, sizeof(rig->store_path), "%s/store", rig->dir);
+    uint8_t key[32] = {7};
+    rig_write_file(rig->key, key, sizeof(key), 0600);
+    static char domain[] = "example.org", device[] = "none", engine[] = "mem";
+    rig->config = (struct gw_config){.domain = domain,
+                                     .port_device = device,
+                                     .store_engine = engine,
+                                     .store_path = rig->store_path,
+                                     .master_key_path = rig->key,
+                                     .control_socket = rig->socket,
+                                     .scram_iterations = 4096,
+                                     .ledger_age_s = 86400,
+                                     .address = gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9})};
+}
+
+static inline void rig_remove(struct rig *rig)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", rig->dir);
+    cr_assert_eq(system(command), 0);
+}
+
+/* A Criterion test with a control plane that runs. */
+#define CONTROL_TEST(suite, name)                                                                  \
+    static void suite##_##name(struct rig *rig);                                                   \
+    Test(suite, name, .timeout = 120)                                                              \
+    {                                                                                              \
+        struct rig *rig = malloc(sizeof(*rig));                                                    \
+        rig_init(rig);                                                                             \
+        rig_start(rig);                                                                            \
+        suite##_##name(rig);                                                                       \
+        rig_stop(rig);                                                                             \
+        cr_assert_eq(rig->control_rc, 0);                                                          \
+        rig_remove(rig);                                                                           \
+        free(rig);                                                                                 \
+    }                                                                                              \
+    static void suite##_##name(struct rig *rig)
+
+/* ---- a client ---- */
+
+static inline int rig_connect(const struct rig *rig)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    memcpy(a.sun_path, rig->socket, strlen(rig->socket) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0, "%s", strerror(errno));
+    return fd;
+}
+
+static inline void rig_send_text(int fd, const char *text)
+{
+    size_t len = strlen(text);
+    while (len > 0) {
+        ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+        cr_assert_gt(n, 0);
+        text += n;
+        len -= (size_t)n;
+    }
+}
+
+/* The next line as JSON; NULL when the broker has closed. */
+static inline json_t *rig_receive(int fd)
+{
+    char *line = NULL;
+    size_t len;
+    FILE *f = open_memstream(&line, &len);
+    char c = 0;
+    ssize_t n;
+    while ((n = recv(fd, &c, 1, 0)) == 1 && c != '\n')
+        fputc(c, f);
+    fclose(f);
+    json_t *m = n == 1 ? json_loads(line, 0, NULL) : NULL;
+    cr_assert(n <= 0 || m != NULL, "no JSON: %s", line);
+    free(line);
+    return m;
+}
+
+/* The broker's thread has given jansson an allocator of its own. */
+static inline void rig_free_text(char *text)
+{
+    json_malloc_t m;
+    json_free_t f;
+    json_get_alloc_funcs(&m, &f);
+    f(text);
+}
+
+/* Steals params. The whole answer. */
+static inline json_t *rig_ask(int fd, const char *method, json_t *params)
+{
+    static int id;
+    json_t *rq = json_pack("{s:s, s:i, s:s, s:o*}", "jsonrpc", "2.0", "id", ++id, "method", method,
+                           "params", params);
+    char *text = json_dumps(rq, 0);
+    rig_send_text(fd, text);
+    rig_send_text(fd, "\n");
+    rig_free_text(text);
+    json_decref(rq);
+    json_t *answer = rig_receive(fd);
+    cr_assert_not_null(answer);
+    cr_assert_eq(json_integer_value(json_object_get(answer, "id")), id);
+    return answer;
+}
+
+/* The result, of which the caller gets a reference. */
+static inline json_t *rig_call(int fd, const char *method, json_t *params)
+{
+    json_t *answer = rig_ask(fd, method, params);
+    json_t *result = json_incref(json_object_get(answer, "result"));
+    cr_assert_not_null(result, "%s: %s", method, json_dumps(answer, 0));
+    json_decref(answer);
+    return result;
+}
+
+static inline void rig_expect_error(int fd, const char *method, json_t *params, int code)
+{
+    json_t *answer = rig_ask(fd, method, params);
+    json_t *error = json_object_get(answer, "error");
+    cr_assert_not_null(error, "%s: %s", method, json_dumps(answer, 0));
+    cr_assert_eq(json_integer_value(json_object_get(error, "code")), code, "%s",
+                 json_dumps(error, 0));
+    cr_assert(json_is_string(json_object_get(error, "message")));
+    json_decref(answer);
+}
+
+static inline json_t *rig_account(const char *name)
+{
+    return json_pack("{s:s}", "account", name);
+}
+
+static inline void rig_add_user(int fd, const char *name)
+{
+    json_decref(rig_call(fd, "user.add", json_pack("{s:s, s:s}", "account", name, "password",
+                                                   "correct horse")));
+}
+
+#endif
