@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* The variant with C11 atomics: the same instructions on x86, and ThreadSanitizer understands it. */
+/* With C11 atomics: the same instructions on x86, and ThreadSanitizer understands them. */
 #define RTE_USE_C11_MEM_MODEL
 #include <rte_ring.h>
 #include <rte_ring_elem.h>

@@ -85,5 +85,5 @@ void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
     put_error(&t, why);
     gw_text_str(&t, names[s->kind]);
     gw_text_str(&t, ">");
-    gw_edge_answer_after(l, c, s->seq - 1, gw_text_bytes(&t));
+    gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_STANZA, gw_text_bytes(&t));
 }

@@ -111,7 +111,7 @@ static void answer(struct gw_lcore *l, gw_conn c, const struct gw_bind *r, uint8
         gw_text_str(&t, "</jid></bind></iq>");
     }
     check(!t.full);
-    gw_edge_write(l, c, gw_text_bytes(&t));
+    gw_edge_answer(l, c, gw_text_bytes(&t));
 }
 
 void gw_edge_bound(struct gw_lcore *l, struct gw_post *p)

@@ -56,7 +56,8 @@ struct gw_edge_conn {
     bool header_seen : 1;  /* in this stream: parsing stanzas */
     bool header_sent : 1;
     bool authenticated : 1;
-    bool sm : 1;           /* stream management enabled */
+    bool sm_in : 1;        /* stream management asked for: inbound stanzas count from sm_base */
+    bool sm : 1;           /* and <enabled/> sent: outbound ones count */
     bool r_outstanding : 1;
     bool ping_outstanding : 1;
     bool no_ping : 1;      /* it has not answered one: delivered means handed over */
@@ -113,9 +114,16 @@ struct gw_held {
     gw_block next;
     uint32_t seq;  /* leaves when settled has reached this */
     uint32_t len;
-    bool is_ack;   /* an <a/>, whose h is written when it leaves */
-    bool stop;     /* end of the stream: FIN behind it */
+    uint8_t what; /* enum gw_answer */
     char text[];
+};
+
+enum gw_answer {
+    GW_ANSWER_NONZA,   /* does not count as a stanza */
+    GW_ANSWER_STANZA,
+    GW_ANSWER_ACK,     /* an <a/>, whose h is written when it leaves */
+    GW_ANSWER_ENABLED, /* outbound stanzas count from behind it */
+    GW_ANSWER_LAST,    /* end of the stream: FIN behind it */
 };
 
 struct gw_edge {
@@ -206,16 +214,13 @@ void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session);
 /* Bytes to the client now. Without room or memory for them the connection is reset when the pass
  * ends: it is a client that asks and does not read. */
 void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
-/* An answer to the stanza numbered conn->seq: leaves when all before it are settled. */
+/* An answer that leaves when all stanzas up to seq are settled, behind those that wait already. */
+void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer what,
+                          struct gw_bytes b);
+/* A stanza in answer to the one numbered conn->seq: waits for all before that. */
 void gw_edge_answer(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
-/* An answer to an element that is no stanza: leaves when all stanzas so far are settled. */
-void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
-/* An answer that leaves when all stanzas up to seq are settled. */
-void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b);
-/* An <a/> likewise. */
-void gw_edge_answer_ack(struct gw_lcore *l, gw_conn c);
-/* The stream's last bytes likewise, with FIN behind them. */
-void gw_edge_answer_last(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
+/* Anything else: waits for all stanzas so far. */
+void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, enum gw_answer what, struct gw_bytes b);
 /* Let go what need not wait any more. */
 void gw_edge_release(struct gw_lcore *l, gw_conn c);
 /* Stanza seq is settled; release what waited for it. */

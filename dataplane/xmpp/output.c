@@ -71,10 +71,36 @@ static bool next_is_due_ack(struct gw_lcore *l, const struct gw_edge_conn *e)
     if (e->held_head == 0)
         return false;
     const struct gw_held *h = held_at(l, e->held_head);
-    return h->is_ack && is_due(e, h);
+    return h->what == GW_ANSWER_ACK && is_due(e, h);
 }
 
-static void release(struct gw_lcore *l, gw_conn c)
+static void write_answer(struct gw_lcore *l, gw_conn c, enum gw_answer what, struct gw_bytes b)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    switch (what) {
+    case GW_ANSWER_ACK:
+        if (!next_is_due_ack(l, e))
+            write_ack(l, c);
+        return;
+    case GW_ANSWER_STANZA:
+        e->out_count++;
+        GW_COUNT(l->edge_count.stanzas_out);
+        break;
+    case GW_ANSWER_ENABLED:
+        e->sm = true;
+        e->out_count = 0;
+        break;
+    case GW_ANSWER_NONZA:
+    case GW_ANSWER_LAST:
+        break;
+    }
+    if (b.len)
+        gw_edge_write(l, c, b);
+    if (what == GW_ANSWER_LAST)
+        gw_tcp_shutdown(l->tcp, c);
+}
+
+void gw_edge_release(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     while (e->held_head != 0 && is_due(e, held_at(l, e->held_head))) {
@@ -82,21 +108,14 @@ static void release(struct gw_lcore *l, gw_conn c)
         struct gw_held *h = held_at(l, b);
         e->held_head = h->next;
         e->held_bytes -= (uint32_t)sizeof(*h) + h->len;
-        if (h->is_ack && !next_is_due_ack(l, e))
-            write_ack(l, c);
-        else if (!h->is_ack)
-            gw_edge_write(l, c, gw_bytes(h->text, h->len));
-        bool stop = h->stop;
+        write_answer(l, c, h->what, gw_bytes(h->text, h->len));
         gw_arena_put(l->arena, b);
-        if (stop)
-            gw_tcp_shutdown(l->tcp, c);
     }
     if (e->held_head == 0)
         e->held_tail = 0;
 }
 
-static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b, bool is_ack,
-                 bool stop)
+static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer what, struct gw_bytes b)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     gw_block at = gw_arena_get(l->arena, sizeof(struct gw_held) + b.len);
@@ -108,7 +127,7 @@ static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b,
         return;
     }
     struct gw_held *h = held_at(l, at);
-    *h = (struct gw_held){.seq = seq, .len = (uint32_t)b.len, .is_ack = is_ack, .stop = stop};
+    *h = (struct gw_held){.seq = seq, .len = (uint32_t)b.len, .what = (uint8_t)what};
     if (b.len)
         memcpy(h->text, b.p, b.len);
     if (e->held_tail != 0)
@@ -119,40 +138,26 @@ static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b,
     e->held_bytes += (uint32_t)(sizeof(*h) + b.len);
 }
 
-void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, struct gw_bytes b)
+void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer what,
+                          struct gw_bytes b)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (e->held_head == 0 && (int32_t)(e->settled - seq) >= 0)
-        gw_edge_write(l, c, b);
+    /* Acks are written at the end of the pass, one for all that were asked for in it. */
+    if (e->held_head == 0 && (int32_t)(e->settled - seq) >= 0 && what != GW_ANSWER_ACK)
+        write_answer(l, c, what, b);
     else
-        hold(l, c, seq, b, false, false);
+        hold(l, c, seq, what, b);
 }
 
 void gw_edge_answer(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
 {
-    gw_edge_answer_after(l, c, gw_edge_conn(l, c)->seq - 1, b);
+    gw_edge_answer_after(l, c, gw_edge_conn(l, c)->seq - 1, GW_ANSWER_STANZA, b);
 }
 
-void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
+void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, enum gw_answer what, struct gw_bytes b)
 {
-    gw_edge_answer_after(l, c, gw_edge_conn(l, c)->seq, b);
-}
-
-void gw_edge_answer_ack(struct gw_lcore *l, gw_conn c)
-{
-    hold(l, c, gw_edge_conn(l, c)->seq, gw_bytes(NULL, 0), true, false);
+    gw_edge_answer_after(l, c, gw_edge_conn(l, c)->seq, what, b);
     gw_edge_mark_dirty(l, c);
-}
-
-void gw_edge_answer_last(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
-{
-    hold(l, c, gw_edge_conn(l, c)->seq, b, false, true);
-    release(l, c);
-}
-
-void gw_edge_release(struct gw_lcore *l, gw_conn c)
-{
-    release(l, c);
 }
 
 void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq)

@@ -11,13 +11,13 @@ static void fail(struct gw_lcore *l, gw_conn c, const char *condition)
                      "<failed xmlns='urn:xmpp:sm:3'>"
                      "<%s xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
                      condition);
-    gw_edge_answer_nonza(l, c, gw_bytes(buf, (size_t)n));
+    gw_edge_answer_nonza(l, c, GW_ANSWER_NONZA, gw_bytes(buf, (size_t)n));
 }
 
 static enum gw_handled enable(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (e->state != GW_EDGE_BOUND || e->sm) {
+    if (e->state != GW_EDGE_BOUND || e->sm_in) {
         fail(l, c, "unexpected-request");
         return GW_HANDLED;
     }
@@ -28,10 +28,9 @@ static enum gw_handled enable(struct gw_lcore *l, gw_conn c)
     }
     struct gw_post p = {.op = GW_POST_SM, .session = e->session};
     gw_post_up(l, e->session.lcore, &p);
-    e->sm = true;
+    e->sm_in = true;
     e->sm_base = e->seq;
-    e->out_count = 0;
-    gw_edge_answer_nonza(l, c, GW_LIT("<enabled xmlns='urn:xmpp:sm:3'/>"));
+    gw_edge_answer_nonza(l, c, GW_ANSWER_ENABLED, GW_LIT("<enabled xmlns='urn:xmpp:sm:3'/>"));
     return GW_HANDLED;
 }
 
@@ -68,8 +67,8 @@ static void take_ack(struct gw_lcore *l, gw_conn c)
 enum gw_handled gw_edge_sm(struct gw_lcore *l, gw_conn c)
 {
     struct gw_bytes name = l->xml->nodes[0].name;
-    if (gw_bytes_eq(name, GW_LIT("r")) && gw_edge_conn(l, c)->sm)
-        gw_edge_answer_ack(l, c);
+    if (gw_bytes_eq(name, GW_LIT("r")) && gw_edge_conn(l, c)->sm_in)
+        gw_edge_answer_nonza(l, c, GW_ANSWER_ACK, gw_bytes(NULL, 0));
     else if (gw_bytes_eq(name, GW_LIT("a")))
         take_ack(l, c);
     else if (gw_bytes_eq(name, GW_LIT("enable")))

@@ -252,5 +252,5 @@ void gw_edge_stream_close(struct gw_lcore *l, gw_conn c)
         return;
     struct gw_bytes bye = e->header_sent ? GW_LIT("</stream:stream>") : gw_bytes(NULL, 0);
     enter_closing(l, c);
-    gw_edge_answer_last(l, c, bye);
+    gw_edge_answer_nonza(l, c, GW_ANSWER_LAST, bye);
 }
