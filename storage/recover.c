@@ -27,15 +27,36 @@ static int set_aside(struct gw_store *s, uint64_t number, struct gw_bytes key,
     return s->ops->write(s->engine, s->batch, true);
 }
 
-static int load_segment(struct gw_store *s, uint64_t number, struct gw_bytes value, uint64_t now_us)
+/* A copy in the window, where it is aligned; NULL when it cannot be a segment or *err. */
+static void *copy_segment(struct gw_store *s, struct gw_bytes value, uint64_t *off, int *err)
 {
-    uint64_t off;
+    *err = 0;
+    if (value.len > GW_SEGMENT_BYTES_MAX || value.len % 8 != 0)
+        return NULL;
     void *copy;
     /* The window may be smaller than the log that an earlier configuration left. */
-    while ((copy = window_reserve(&s->window, (uint32_t)value.len, &off)) == NULL)
-        if (!spill_step(s))
-            return -EIO;
+    while ((copy = window_reserve(&s->window, (uint32_t)value.len, off)) == NULL) {
+        if (!spill_step(s)) {
+            *err = -EIO;
+            return NULL;
+        }
+    }
     memcpy(copy, value.p, value.len);
+    return copy;
+}
+
+static int load_segment(struct gw_store *s, struct gw_bytes key, struct gw_bytes value,
+                        uint64_t now_us)
+{
+    uint64_t off, number = gw_be64(key.p);
+    int err;
+    const void *copy = copy_segment(s, value, &off, &err);
+    if (err)
+        return err;
+    if (copy == NULL || gw_segment_check(copy, value.len) != 0) {
+        window_cancel(&s->window);
+        return set_aside(s, number, key, value);
+    }
     window_commit(&s->window);
     struct gw_segment_head head;
     memcpy(&head, copy, sizeof(head));
@@ -70,10 +91,7 @@ static int recover_log(struct gw_store *s)
         uint64_t number = gw_be64(key.p);
         if (number > expected)
             report_gap(s, expected, number);
-        if (gw_segment_check(value.p, value.len) == 0)
-            err = load_segment(s, number, value, now_us);
-        else
-            err = set_aside(s, number, key, value);
+        err = load_segment(s, key, value, now_us);
         expected = number + 1;
     }
     if (!err)

@@ -140,10 +140,8 @@ static int refuse_unknown(const char *path, char err[256])
     char *text = NULL;
     char **names = rocksdb_list_column_families(o, path, &count, &text);
     rocksdb_options_destroy(o);
-    if (text != NULL) { /* a fresh directory; anything worse is seen again at open */
-        rocksdb_free(text);
-        return 0;
-    }
+    if (text != NULL)
+        rocksdb_free(text); /* a fresh directory; anything worse is seen again at open */
     int status = 0;
     for (size_t i = 0; i < count; i++) {
         bool known = false;

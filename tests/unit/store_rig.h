@@ -6,7 +6,11 @@
 #ifndef GW_TEST_STORE_RIG_H
 #define GW_TEST_STORE_RIG_H
 
+#ifdef GW_TEST_PLAIN
+#include "plain.h"
+#else
 #include <criterion/criterion.h>
+#endif
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
