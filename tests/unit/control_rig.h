@@ -301,16 +301,20 @@ static inline void rig_send_text(int fd, const char *text)
 /* The next line as JSON; NULL when the broker has closed. */
 static inline json_t *rig_receive(int fd)
 {
-    char *line = NULL;
+    char *line = NULL, piece[16384];
     size_t len;
     FILE *f = open_memstream(&line, &len);
-    char c = 0;
+    const char *newline = NULL;
     ssize_t n;
-    while ((n = recv(fd, &c, 1, 0)) == 1 && c != '\n')
-        fputc(c, f);
+    while (newline == NULL && (n = recv(fd, piece, sizeof(piece), MSG_PEEK)) > 0) {
+        newline = memchr(piece, '\n', (size_t)n);
+        n = newline != NULL ? newline + 1 - piece : n;
+        cr_assert_eq(recv(fd, piece, (size_t)n, 0), n);
+        fwrite(piece, 1, (size_t)n, f);
+    }
     fclose(f);
-    json_t *m = n == 1 ? json_loads(line, 0, NULL) : NULL;
-    cr_assert(n <= 0 || m != NULL, "no JSON: %s", line);
+    json_t *m = newline != NULL ? json_loads(line, 0, NULL) : NULL;
+    cr_assert(newline == NULL || m != NULL, "no JSON: %s", line);
     free(line);
     return m;
 }
