@@ -13,6 +13,13 @@ WAIT_S = 20
 strophe_program = None
 
 
+class Inbox(asyncio.Queue):
+    """A queue on which nobody waits for ever."""
+
+    async def get(self):
+        return await asyncio.wait_for(super().get(), WAIT_S)
+
+
 class Slix(slixmpp.ClientXMPP):
     """A slixmpp client that keeps what it gets in queues."""
 
@@ -28,12 +35,12 @@ class Slix(slixmpp.ClientXMPP):
             self.register_plugin(plugin)
         if sm:
             self.register_plugin("xep_0198")
-        self.messages = asyncio.Queue()
-        self.errors = asyncio.Queue()
-        self.receipts = asyncio.Queue()
-        self.markers = asyncio.Queue()
-        self.acked = asyncio.Queue()
-        self.presences = asyncio.Queue()
+        self.messages = Inbox()
+        self.errors = Inbox()
+        self.receipts = Inbox()
+        self.markers = Inbox()
+        self.acked = Inbox()
+        self.presences = Inbox()
         self.login_result = asyncio.get_running_loop().create_future()
         self.gone = asyncio.Event()
         self.add_event_handler("session_start", lambda _: self._login("online"))
@@ -88,7 +95,7 @@ class Slix(slixmpp.ClientXMPP):
         message.send()
 
     async def next_message(self):
-        return await asyncio.wait_for(self.messages.get(), WAIT_S)
+        return await self.messages.get()
 
     async def bodies(self, count):
         return [(await self.next_message())["body"] for _ in range(count)]

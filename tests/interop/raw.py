@@ -39,6 +39,7 @@ class RawStream:
         self.ended = False  # </stream:stream> came
         self.jid = None
         self.handled = 0  # stanzas that `next` has given out, since <enabled/>
+        self.answers_pings = True
         self._elements = []
         self.restart()
 
@@ -82,7 +83,8 @@ class RawStream:
     # ---- in ----
 
     async def next(self):
-        """The next whole element below the stream's. Raises StreamEnd when there is none."""
+        """The next whole element below the stream's, but the server's pings (XEP-0199), which are
+        answered. Raises StreamEnd when there is none."""
         while not self._elements:
             if self.ended:
                 raise StreamEnd("</stream:stream>")
@@ -92,6 +94,9 @@ class RawStream:
             self._parse(data)
         element = self._elements.pop(0)
         self.handled += element.tag.startswith(CLIENT)
+        if self.answers_pings and element.find(PING + "ping") is not None:
+            self.write(f"<iq type='result' id='{element.get('id')}' to='{element.get('from')}'/>")
+            return await self.next()
         return element
 
     def _parse(self, data):
@@ -240,7 +245,7 @@ class RawStream:
                    "</message>")
 
     async def next_message(self):
-        """The next message; answers the server's pings and acknowledgement requests never."""
+        """The next message."""
         message, _ = await self.until(CLIENT + "message")
         return message
 

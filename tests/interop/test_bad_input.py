@@ -126,7 +126,7 @@ class BadStreams(BystanderTest):
 
         stream.next = send_then_read
         await stream.login(self.broker.user())
-        self.assertEqual(await stream.ping(), [])
+        await stream.ping()
 
     async def test_in_halves_at_every_place(self):
         user = self.broker.user()
@@ -187,7 +187,7 @@ class BadStanzas(BystanderTest):
 
     async def test_whitespace_between_stanzas_is_fine(self):
         self.stream.write(" \n\t\r\n ")
-        self.assertEqual(await self.stream.ping(), [])
+        await self.stream.ping()
 
     async def test_comment(self):
         self.assertEqual(await self._error_of("<!-- hello -->"), "restricted-xml")

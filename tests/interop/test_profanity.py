@@ -60,7 +60,7 @@ class Profanity(InteropTest):
         friend = await self.slix(b).login()
         await self.terminal.shows("Profanity")
         self.terminal.type(f"/connect {self.jid(a)} server {self.broker.host} "
-                           f"port {self.broker.port} tls disable auth default")
+                           f"port {self.broker.port} tls disable")
         await self.terminal.shows("Enter password")
         self.terminal.type(self.broker.password)
         await self.terminal.shows("logged in successfully")
