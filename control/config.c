@@ -8,6 +8,7 @@
 #include "../dataplane/base/check.h"
 #include "config_reader.h"
 #include "config_text.h"
+#include "guess.h"
 
 #define ACCEPTED_BYTES 512
 
@@ -250,7 +251,7 @@ static void unknown_setting(struct config_reader *r, const char *group, const co
     const char *name = config_setting_name(v);
     unsigned line = config_setting_source_line(v);
     const struct setting *elsewhere = setting_find(NULL, name);
-    const char *guess = config_report_guess(name, name_at, config_setting_count);
+    const char *guess = guess_name(name, name_at, config_setting_count);
     if (elsewhere != NULL)
         config_report_add(&r->report, line, "%s.%s is unknown: %s belongs into the group \"%s\"",
                           group, name, name, elsewhere->group);
@@ -268,7 +269,7 @@ static void unknown_group(struct config_reader *r, const config_setting_t *v)
     const char *name = config_setting_name(v);
     unsigned line = config_setting_source_line(v);
     const struct setting *inside = setting_find(NULL, name);
-    const char *guess = config_report_guess(name, group_at, config_setting_count);
+    const char *guess = guess_name(name, group_at, config_setting_count);
     if (inside != NULL)
         config_report_add(&r->report, line, "%s stands outside its group \"%s\"", name,
                           inside->group);

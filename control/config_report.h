@@ -22,7 +22,4 @@ __attribute__((format(printf, 3, 4))) void config_report_add(struct config_repor
 /* Prints "path:line: text" each, and frees them. */
 void config_report_print(struct config_report *r, FILE *out);
 
-/* The one of name(0) .. name(count - 1) that `wrong` was probably meant to be, or NULL. */
-const char *config_report_guess(const char *wrong, const char *(*name)(unsigned i), unsigned count);
-
 #endif

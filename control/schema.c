@@ -62,7 +62,8 @@ const struct schema_command schema_commands[] = {
                "RFC 5803 writes them (SCRAM-SHA-256$4096:SALT$STOREDKEY:SERVERKEY, one or more, with "
                "blanks between) or password:THE REST OF THE LINE. Lines that begin with # and empty "
                "lines are skipped. godwitctl opens the file (- is standard input); the broker works "
-               "on it as a job, whose progress is shown until it ends.",
+               "on it as a job, whose progress is shown until it ends; interrupting godwitctl does not "
+               "stop it, job cancel does.",
      .example = "godwitctl user import accounts.txt",
      .params = {{.name = "file", .type = SCHEMA_FILE, .required = true, .positional = true,
                  .help = "the file, or - for standard input"},

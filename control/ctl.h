@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* godwitctl's parts: the command line by the schema, the socket, what is shown. */
+#ifndef GW_CONTROL_CTL_H
+#define GW_CONTROL_CTL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "schema.h"
+
+#define CTL_SOCKET_DEFAULT "/run/godwit/control.sock"
+
+/* Exit statuses; docs/godwitctl.1 lists them. */
+enum ctl_status {
+    CTL_OK = 0,
+    CTL_REFUSED = 1, /* the broker answered with an error */
+    CTL_USAGE = 2,
+    CTL_UNREACHABLE = 3, /* no broker, or it has gone while we waited */
+    CTL_INCOMPLETE = 4,  /* an import ended, but not all lines were good */
+};
+
+struct ctl_args {
+    const char *socket;
+    bool json, help;
+    bool password_stdin;
+    const struct schema_command *command;
+    json_t *params;   /* without secrets and files */
+    const char *file; /* of a SCHEMA_FILE parameter */
+};
+
+/* ---- ctl_args.c ---- */
+
+/* False after saying on standard error what is wrong. argv without the program's name. */
+bool ctl_args_parse(int argc, char **argv, struct ctl_args *out);
+void ctl_args_free(struct ctl_args *a);
+
+/* ---- ctl_help.c ---- */
+
+void ctl_help_all(FILE *out);
+void ctl_help_group(FILE *out, const char *group);
+void ctl_help_command(FILE *out, const struct schema_command *c);
+/* --undelivered-for; out holds 64 bytes. */
+void ctl_option_name(const struct schema_param *p, char *out);
+bool ctl_is_group(const char *word);
+
+/* ---- ctl_client.c ---- */
+
+struct ctl_client {
+    int fd;
+    char *buf;
+    size_t len, cap;
+    int id;
+    bool json; /* how errors are shown */
+};
+
+/* CTL_OK, or CTL_UNREACHABLE after saying what to do about it. */
+int ctl_connect(struct ctl_client *c, const char *path);
+void ctl_disconnect(struct ctl_client *c);
+/* Sends a request (params stay the caller's) with a descriptor when fd >= 0, waits for its answer.
+ * CTL_OK and *result, a new reference; else it has been shown why not. */
+int ctl_call(struct ctl_client *c, const char *method, const json_t *params, int fd,
+             json_t **result);
+/* The parameters of the next notification. The same. */
+int ctl_next(struct ctl_client *c, json_t **params);
+
+/* ---- ctl_secret.c ---- */
+
+/* Asks twice on the terminal without echo, or reads a line of standard input. The caller wipes and
+ * frees it; NULL after saying why. */
+char *ctl_secret_read(bool from_stdin);
+void ctl_secret_free(char *secret);
+/* A descriptor of a regular file with the contents of `path`, - being standard input; or -1 after
+ * saying why. */
+int ctl_file_open(const char *path);
+
+/* ---- ctl_job.c ---- */
+
+/* Shows the progress of a job until it ends, then what it complained about. An exit status. */
+int ctl_job_watch(struct ctl_client *c, json_int_t job);
+
+/* ---- ctl_show.c ---- */
+
+/* For people, on standard output. Pages of one answer are shown one after the other. */
+void ctl_show(const struct schema_command *c, const json_t *result);
+/* The array in an answer that comes in pages, by method; NULL for others. */
+const char *ctl_page_rows(const char *method);
+
+/* ---- ctl_table.c ---- */
+
+#define CTL_COLUMNS_MAX 10
+
+struct ctl_table {
+    unsigned columns;
+    const char *heads[CTL_COLUMNS_MAX];
+    bool right[CTL_COLUMNS_MAX]; /* numbers: aligned right */
+    char **cells;
+    unsigned count; /* of cells */
+};
+
+/* A copy of the text, cleaned of what could command a terminal. Row by row. */
+void ctl_table_add(struct ctl_table *t, const char *text);
+void ctl_table_addf(struct ctl_table *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Prints and empties it. */
+void ctl_table_print(struct ctl_table *t, FILE *out);
+
+#endif

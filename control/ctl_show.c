@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers as people read them: lines of names and values, or tables. */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl.h"
+
+static json_int_t number(const json_t *o, const char *name)
+{
+    return json_integer_value(json_object_get(o, name));
+}
+
+static const char *text(const json_t *o, const char *name)
+{
+    const char *s = json_string_value(json_object_get(o, name));
+    return s != NULL ? s : "";
+}
+
+static bool flag(const json_t *o, const char *name)
+{
+    return json_is_true(json_object_get(o, name));
+}
+
+/* ---- units ---- */
+
+/* Local time, to the second or the millisecond. */
+static const char *when(json_int_t us, bool fine, char out[40])
+{
+    time_t seconds = (time_t)(us / 1000000);
+    struct tm t;
+    if (us == 0 || localtime_r(&seconds, &t) == NULL)
+        return "-";
+    size_t len = strftime(out, 40, "%Y-%m-%d %H:%M:%S", &t);
+    if (fine)
+        snprintf(out + len, 40 - len, ".%03d", (int)(us / 1000 % 1000));
+    return out;
+}
+
+static const char *span(json_int_t us, char out[40])
+{
+    json_int_t s = us / 1000000;
+    if (us < 10000)
+        snprintf(out, 40, "%.2f ms", (double)us / 1e3);
+    else if (s < 10)
+        snprintf(out, 40, "%d ms", (int)(us / 1000));
+    else if (s < 120)
+        snprintf(out, 40, "%d s", (int)s);
+    else if (s < 7200)
+        snprintf(out, 40, "%d min", (int)(s / 60));
+    else if (s < 172800)
+        snprintf(out, 40, "%d h %02d min", (int)(s / 3600), (int)(s / 60 % 60));
+    else
+        snprintf(out, 40, "%d d %02d h", (int)(s / 86400), (int)(s / 3600 % 24));
+    return out;
+}
+
+static const char *bytes(json_int_t n, char out[40])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)n;
+    unsigned u = 0;
+    for (; value >= 1024 && u < 4; u++)
+        value /= 1024;
+    snprintf(out, 40, u == 0 ? "%.0f %s" : "%.1f %s", value, units[u]);
+    return out;
+}
+
+/* ---- status ---- */
+
+static void show_status(const json_t *s)
+{
+    const json_t *port = json_object_get(s, "port"), *store = json_object_get(s, "store");
+    const json_t *ledger = json_object_get(s, "ledger"), *listen = json_object_get(port, "listen");
+    char a[40], b[40];
+    printf("version      %s, pid %" JSON_INTEGER_FORMAT "\n", text(s, "version"), number(s, "pid"));
+    printf("started      %s, %s ago\n", when(number(s, "started_us"), false, a),
+           span(number(s, "uptime_s") * 1000000, b));
+    printf("domain       %s\n", text(s, "domain"));
+    printf("address      %s, port", text(port, "address"));
+    for (size_t i = 0; i < json_array_size(listen); i++)
+        printf(" %" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(listen, i)));
+    printf(" on %s\n", text(port, "device"));
+    printf("cores        %" JSON_INTEGER_FORMAT ", %s\n", number(s, "lcores"),
+           flag(s, "huge_pages") ? "on huge pages" : "without huge pages");
+    printf("connections  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+           number(s, "connections"), number(s, "connection_limit"));
+    printf("sessions     %" JSON_INTEGER_FORMAT "\n", number(s, "sessions"));
+    printf("store        %s, %s, %s\n", text(store, "engine"), text(store, "durability"),
+           flag(store, "failed") ? "FAILED: nothing is accepted; see the broker's log" : "healthy");
+    printf("commit log   %s in memory, segments %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
+           ", %" JSON_INTEGER_FORMAT " messages wait in it\n",
+           bytes(number(store, "window_bytes"), a), number(store, "segment_oldest"),
+           number(store, "segment_next") - 1, number(store, "window_messages"));
+    printf("ledger       at %s, %" JSON_INTEGER_FORMAT " messages in memory, %" JSON_INTEGER_FORMAT
+           " followers\n", text(ledger, "cursor"), number(ledger, "in_memory"),
+           number(ledger, "followers"));
+}
+
+/* ---- accounts and sessions ---- */
+
+static void show_changed(const json_t *r, const char *what)
+{
+    printf("%s %s", text(r, "account"), what);
+    if (json_object_get(r, "sessions_ended") != NULL)
+        printf(", sessions ended: %" JSON_INTEGER_FORMAT, number(r, "sessions_ended"));
+    fputc('\n', stdout);
+}
+
+static void add_mechanisms(struct ctl_table *t, const json_t *account)
+{
+    const json_t *all = json_object_get(account, "mechanisms");
+    char line[128] = "";
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *m = json_array_get(all, i);
+        size_t len = strlen(line);
+        snprintf(line + len, sizeof(line) - len, "%s%s (%d)", i > 0 ? ", " : "", text(m, "name"),
+                 (int)number(m, "iterations"));
+    }
+    ctl_table_add(t, flag(account, "unreadable") ? "its record cannot be opened" : line);
+}
+
+static void show_accounts(const json_t *rows)
+{
+    struct ctl_table t = {.columns = 3, .heads = {"ACCOUNT", "CREATED", "MECHANISMS"}};
+    char buf[40];
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *a = json_array_get(rows, i);
+        ctl_table_add(&t, text(a, "account"));
+        ctl_table_add(&t, when(number(a, "created_us"), false, buf));
+        add_mechanisms(&t, a);
+    }
+    ctl_table_print(&t, stdout);
+}
+
+static const char *session_state(const json_t *s)
+{
+    if (!flag(s, "available"))
+        return "no presence";
+    return flag(s, "catching_up") ? "catching up" : "available";
+}
+
+static void show_sessions(const json_t *rows)
+{
+    struct ctl_table t = {.columns = 8,
+                          .heads = {"SESSION", "ADDRESS", "SINCE", "STATE", "PRIORITY", "SM",
+                                    "UNACKED", "CORE"},
+                          .right = {[4] = true, [6] = true, [7] = true}};
+    char buf[40];
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *s = json_array_get(rows, i);
+        bool v6 = strchr(text(s, "address"), ':') != NULL;
+        ctl_table_add(&t, text(s, "jid"));
+        ctl_table_addf(&t, v6 ? "[%s]:%d" : "%s:%d", text(s, "address"), (int)number(s, "port"));
+        ctl_table_add(&t, when(number(s, "since_us"), false, buf));
+        ctl_table_add(&t, session_state(s));
+        ctl_table_addf(&t, "%d", (int)number(s, "priority"));
+        ctl_table_add(&t, flag(s, "stream_management") ? "yes" : "no");
+        ctl_table_addf(&t, "%d", (int)number(s, "unacked"));
+        ctl_table_addf(&t, "%d", (int)number(s, "lcore"));
+    }
+    ctl_table_print(&t, stdout);
+}
+
+/* ---- receipts ---- */
+
+/* How long after it was accepted a message came to a step. */
+static void add_step(struct ctl_table *t, const json_t *r, const char *step)
+{
+    char name[32], buf[40];
+    snprintf(name, sizeof(name), "%s_us", step);
+    json_int_t at = number(r, name), accepted = number(r, "accepted_us");
+    if (at == 0)
+        ctl_table_add(t, "-");
+    else
+        ctl_table_addf(t, "+%s", span(at > accepted ? at - accepted : 0, buf));
+}
+
+static void show_receipts(const json_t *result, const json_t *rows)
+{
+    struct ctl_table t = {.columns = 9,
+                          .heads = {"ACCEPTED", "FROM", "TO", "ID", "STATE", "STORED", "DELIVERED",
+                                    "RECEIVED", "DISPLAYED"},
+                          .right = {[5] = true, [6] = true, [7] = true, [8] = true}};
+    char buf[40];
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *r = json_array_get(rows, i);
+        ctl_table_add(&t, when(number(r, "accepted_us"), true, buf));
+        ctl_table_add(&t, text(r, "from"));
+        ctl_table_add(&t, text(r, "to"));
+        ctl_table_add(&t, text(r, "id"));
+        ctl_table_add(&t, text(r, "state"));
+        add_step(&t, r, "stored");
+        add_step(&t, r, "delivered");
+        add_step(&t, r, "received");
+        add_step(&t, r, "displayed");
+    }
+    ctl_table_print(&t, stdout);
+    fflush(stdout);
+    if (json_object_get(result, "next") != NULL)
+        fprintf(stderr, "older ones: --cursor %s\n", text(result, "next"));
+    if (number(result, "left_out") > 0)
+        fprintf(stderr, "%" JSON_INTEGER_FORMAT " older ones do not fit into memory: narrow it down by "
+                "--account, --peer or --id\n", number(result, "left_out"));
+}
+
+/* ---- jobs ---- */
+
+static void show_job(const json_t *j)
+{
+    static const char *const counts[] = {"created", "replaced", "skipped", "errors"};
+    char buf[40];
+    printf("job       %" JSON_INTEGER_FORMAT ", %s, %s\n", number(j, "job"), text(j, "kind"),
+           text(j, "state"));
+    printf("started   %s\n", when(number(j, "started_us"), false, buf));
+    if (flag(j, "ended"))
+        printf("took      %s\n", span(number(j, "ended_us") - number(j, "started_us"), buf));
+    printf("note      %s\n", text(j, "note"));
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+        if (json_object_get(j, counts[i]) != NULL)
+            printf("%-9s %" JSON_INTEGER_FORMAT "\n", counts[i], number(j, counts[i]));
+    const json_t *complaints = json_object_get(j, "complaints");
+    for (size_t i = 0; i < json_array_size(complaints); i++) {
+        const json_t *c = json_array_get(complaints, i);
+        printf("line %" JSON_INTEGER_FORMAT ": %s\n", number(c, "line"), text(c, "error"));
+    }
+}
+
+static void show_jobs(const json_t *rows)
+{
+    struct ctl_table t = {.columns = 6,
+                          .heads = {"JOB", "KIND", "STATE", "STARTED", "DONE", "NOTE"},
+                          .right = {[0] = true, [4] = true}};
+    char buf[40];
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *j = json_array_get(rows, i);
+        json_int_t total = number(j, "total");
+        ctl_table_addf(&t, "%d", (int)number(j, "job"));
+        ctl_table_add(&t, text(j, "kind"));
+        ctl_table_add(&t, text(j, "state"));
+        ctl_table_add(&t, when(number(j, "started_us"), false, buf));
+        ctl_table_addf(&t, "%d%%", total > 0 ? (int)(100 * number(j, "done") / total) : 0);
+        ctl_table_add(&t, text(j, "note"));
+    }
+    ctl_table_print(&t, stdout);
+}
+
+/* ---- cores and counters ---- */
+
+static void show_lcores(const json_t *rows)
+{
+    struct ctl_table t = {.columns = 6,
+                          .heads = {"CORE", "PASSES", "BUSY", "CONNECTIONS", "SESSIONS", "MEMORY"},
+                          .right = {true, true, true, true, true, true}};
+    char used[40], limit[40];
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *l = json_array_get(rows, i);
+        json_int_t passes = number(l, "passes");
+        ctl_table_addf(&t, "%d", (int)number(l, "lcore"));
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, passes);
+        ctl_table_addf(&t, "%.1f%%",
+                       passes > 0 ? 100.0 * (double)number(l, "busy_passes") / (double)passes : 0);
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "connections"));
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "sessions"));
+        ctl_table_addf(&t, "%s of %s", bytes(number(l, "arena_used_bytes"), used),
+                       bytes(number(l, "arena_limit_bytes"), limit));
+    }
+    ctl_table_print(&t, stdout);
+}
+
+static void show_stages(const json_t *rows)
+{
+    struct ctl_table t = {.columns = 4, .heads = {"CORE", "STAGE", "CYCLES", "SHARE"},
+                          .right = {true, false, true, true}};
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *l = json_array_get(rows, i), *stages = json_object_get(l, "stage_cycles"), *value;
+        const char *name;
+        double total = 0;
+        json_object_foreach(stages, name, value)
+            total += (double)json_integer_value(value);
+        json_object_foreach(stages, name, value) {
+            ctl_table_addf(&t, "%d", (int)number(l, "lcore"));
+            ctl_table_add(&t, name);
+            ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+            ctl_table_addf(&t, "%.1f%%",
+                           total > 0 ? 100.0 * (double)json_integer_value(value) / total : 0);
+        }
+    }
+    fputc('\n', stdout);
+    ctl_table_print(&t, stdout);
+}
+
+static void show_counters(json_t *groups)
+{
+    struct ctl_table t = {.columns = 3, .heads = {"PART", "COUNTER", "COUNT"},
+                          .right = {[2] = true}};
+    const char *group, *name;
+    json_t *counters, *value;
+    json_object_foreach(groups, group, counters) {
+        json_object_foreach(counters, name, value) {
+            ctl_table_add(&t, group);
+            ctl_table_add(&t, name);
+            ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        }
+    }
+    ctl_table_print(&t, stdout);
+}
+
+static void show_config(json_t *groups)
+{
+    const char *group, *name;
+    json_t *settings, *value;
+    json_object_foreach(groups, group, settings) {
+        json_object_foreach(settings, name, value) {
+            printf("%s.%s = ", group, name);
+            json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
+            fputc('\n', stdout);
+        }
+    }
+}
+
+/* ---- by method ---- */
+
+const char *ctl_page_rows(const char *method)
+{
+    if (strcmp(method, "user.list") == 0)
+        return "accounts";
+    return strcmp(method, "session.list") == 0 ? "sessions" : NULL;
+}
+
+void ctl_show(const struct schema_command *c, const json_t *r)
+{
+    const char *m = c->method;
+    if (strcmp(m, "status") == 0) {
+        show_status(r);
+    } else if (strcmp(m, "user.add") == 0) {
+        show_changed(r, "created");
+    } else if (strcmp(m, "user.del") == 0) {
+        show_changed(r, "deleted");
+    } else if (strcmp(m, "user.passwd") == 0) {
+        show_changed(r, "has a new password");
+    } else if (strcmp(m, "user.list") == 0) {
+        show_accounts(json_object_get(r, "accounts"));
+    } else if (strcmp(m, "session.list") == 0) {
+        show_sessions(json_object_get(r, "sessions"));
+    } else if (strcmp(m, "session.end") == 0) {
+        show_changed(r, "is logged out");
+    } else if (strcmp(m, "receipts.list") == 0) {
+        show_receipts(r, json_object_get(r, "receipts"));
+    } else if (strcmp(m, "job.list") == 0) {
+        show_jobs(json_object_get(r, "jobs"));
+    } else if (strcmp(m, "lcore.stat") == 0) {
+        show_lcores(json_object_get(r, "lcores"));
+        show_stages(json_object_get(r, "lcores"));
+    } else if (strcmp(m, "counters") == 0) {
+        show_counters(json_object_get(r, "counters"));
+    } else if (strcmp(m, "config.show") == 0) {
+        show_config(json_object_get(r, "config"));
+    } else {
+        show_job(r);
+    }
+}
