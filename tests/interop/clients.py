@@ -78,7 +78,8 @@ class Slix(slixmpp.ClientXMPP):
         assert result == "online", result
         if presence:
             self.send_presence()
-            await self.barrier()
+            while (await self.presences.get())["from"] != self.boundjid:
+                pass  # until the server shows it to this session, too, it may be still away
         return self
 
     async def barrier(self):

@@ -218,9 +218,15 @@ class RawStream:
             await self.expect(SM + "enabled")
             self.handled = 0
         if presence:
-            self.write("<presence/>")
-            self._put_back(await self.ping())
+            await self.announce()
         return self
+
+    async def announce(self, priority=0):
+        """Sends presence and waits until the server shows it to this session, too (RFC 6121,
+        section 4.2.2): from then on it is one that messages go to."""
+        self.write(f"<presence><priority>{priority}</priority></presence>")
+        _, before = await self.until(CLIENT + "presence", **{"from": self.jid})
+        self._put_back(before)
 
     def _put_back(self, elements):
         self._elements[:0] = elements

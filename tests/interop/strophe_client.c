@@ -181,6 +181,23 @@ static int on_ping(xmpp_conn_t *conn, xmpp_stanza_t *ping, void *userdata)
     return 1;
 }
 
+static void tell_online(struct app *app)
+{
+    if (app->online)
+        return;
+    app->online = true;
+    tell(json_pack("{s:s, s:s}", "event", "online", "jid", xmpp_conn_get_bound_jid(app->conn)));
+}
+
+/* The server shows us our own presence (RFC 6121, section 4.2.2): it knows now that we are here. */
+static int on_presence(xmpp_conn_t *conn, xmpp_stanza_t *presence, void *userdata)
+{
+    const char *from = xmpp_stanza_get_from(presence);
+    if (from && strcmp(from, xmpp_conn_get_bound_jid(conn)) == 0)
+        tell_online(userdata);
+    return 1;
+}
+
 static void on_connection(xmpp_conn_t *conn, xmpp_conn_event_t status, int error,
                           xmpp_stream_error_t *stream_error, void *userdata)
 {
@@ -188,10 +205,11 @@ static void on_connection(xmpp_conn_t *conn, xmpp_conn_event_t status, int error
     if (status == XMPP_CONN_CONNECT) {
         xmpp_handler_add(conn, on_message, NULL, "message", NULL, app);
         xmpp_handler_add(conn, on_ping, "urn:xmpp:ping", "iq", "get", app);
-        if (!app->no_presence)
+        xmpp_handler_add(conn, on_presence, NULL, "presence", NULL, app);
+        if (app->no_presence)
+            tell_online(app);
+        else
             send_presence(app);
-        app->online = true;
-        tell(json_pack("{s:s, s:s}", "event", "online", "jid", xmpp_conn_get_bound_jid(conn)));
         return;
     }
     app->over = true;

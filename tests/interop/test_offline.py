@@ -64,9 +64,9 @@ class Waiting(InteropTest):
     async def test_negative_presence_then_positive(self):
         _, b = await self._store(3)
         recipient = await self.raw_login(b, presence=False)
-        recipient.write("<presence><priority>-5</priority></presence>")
+        await recipient.announce(-5)
         self.assertEqual([e for e in await recipient.ping() if e.tag == CLIENT + "message"], [])
-        recipient.write("<presence><priority>5</priority></presence>")
+        await recipient.announce(5)
         for i in range(3):
             self.assertEqual((await recipient.next_message()).get("id"), f"m{i}")
 
