@@ -385,6 +385,8 @@ static bool turn(struct run *run)
             return true;
         churn(run);
         run_send(run);
+        if (run->log)
+            fflush(run->log);
         uint64_t now = run->fleet.now_us;
         if (progress_of(run) != run->progress) {
             run->progress = progress_of(run);
