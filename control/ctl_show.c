@@ -68,6 +68,19 @@ static const char *bytes(json_int_t n, char out[40])
 
 /* ---- status ---- */
 
+static void show_log(const json_t *store)
+{
+    json_int_t oldest = number(store, "segment_oldest"), next = number(store, "segment_next");
+    char buf[40];
+    if (oldest == next)
+        printf("commit log   empty, next segment %" JSON_INTEGER_FORMAT "\n", next);
+    else
+        printf("commit log   %s in memory, segments %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
+               ", %" JSON_INTEGER_FORMAT " messages wait in it\n",
+               bytes(number(store, "window_bytes"), buf), oldest, next - 1,
+               number(store, "window_messages"));
+}
+
 static void show_status(const json_t *s)
 {
     const json_t *port = json_object_get(s, "port"), *store = json_object_get(s, "store");
@@ -88,10 +101,7 @@ static void show_status(const json_t *s)
     printf("sessions     %" JSON_INTEGER_FORMAT "\n", number(s, "sessions"));
     printf("store        %s, %s, %s\n", text(store, "engine"), text(store, "durability"),
            flag(store, "failed") ? "FAILED: nothing is accepted; see the broker's log" : "healthy");
-    printf("commit log   %s in memory, segments %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
-           ", %" JSON_INTEGER_FORMAT " messages wait in it\n",
-           bytes(number(store, "window_bytes"), a), number(store, "segment_oldest"),
-           number(store, "segment_next") - 1, number(store, "window_messages"));
+    show_log(store);
     printf("ledger       at %s, %" JSON_INTEGER_FORMAT " messages in memory, %" JSON_INTEGER_FORMAT
            " followers\n", text(ledger, "cursor"), number(ledger, "in_memory"),
            number(ledger, "followers"));

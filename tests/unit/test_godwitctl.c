@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* godwitctl as a program, against a control plane that runs; and the metrics beside it. */
+#include "control_rig.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+
+#include "../../control/schema.h"
+
+#define WORDS_MAX 12
+
+struct outcome {
+    int status;
+    char *out, *err;
+};
+
+static char *read_file(int fd)
+{
+    char *text = NULL, piece[4096];
+    size_t len;
+    ssize_t n;
+    FILE *f = open_memstream(&text, &len);
+    cr_assert_eq(lseek(fd, 0, SEEK_SET), 0);
+    while ((n = read(fd, piece, sizeof(piece))) > 0)
+        fwrite(piece, 1, (size_t)n, f);
+    fclose(f);
+    close(fd);
+    return text;
+}
+
+static int temporary(void)
+{
+    char path[] = "/tmp/godwitctl-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    unlink(path);
+    return fd;
+}
+
+static int exit_status(pid_t pid)
+{
+    int status;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Without a terminal, in UTC; words after the socket's option, up to NULL. */
+static struct outcome ctl_in(const char *socket, const char *input, const char *const *words)
+{
+    char *argv[WORDS_MAX + 4] = {(char *)(uintptr_t)"godwitctl"};
+    int n = 1, in = temporary(), out = temporary(), err = temporary();
+    for (; *words != NULL; words++)
+        argv[n++] = (char *)(uintptr_t)*words;
+    cr_assert_eq(write(in, input, strlen(input)), (ssize_t)strlen(input));
+    lseek(in, 0, SEEK_SET);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(in, 0);
+        dup2(out, 1);
+        dup2(err, 2);
+        setsid();
+        setenv("GODWIT_SOCKET", socket, 1);
+        setenv("TZ", "UTC", 1);
+        execv(GW_CTL, argv);
+        _exit(127);
+    }
+    close(in);
+    struct outcome o = {.status = exit_status(pid)};
+    o.out = read_file(out);
+    o.err = read_file(err);
+    return o;
+}
+
+static struct outcome ctl(const struct rig *rig, const char *input, ...)
+{
+    const char *words[WORDS_MAX + 1];
+    unsigned n = 0;
+    va_list ap;
+    va_start(ap, input);
+    while (n < WORDS_MAX && (words[n] = va_arg(ap, const char *)) != NULL)
+        n++;
+    words[n] = NULL;
+    va_end(ap);
+    return ctl_in(rig != NULL ? rig->socket : "/nowhere/control.sock", input, words);
+}
+
+static void done(struct outcome *o)
+{
+    free(o->out);
+    free(o->err);
+}
+
+static void expect(struct outcome o, int status, const char *in_out, const char *in_err)
+{
+    cr_assert_eq(o.status, status, "status %d\n%s\n%s", o.status, o.out, o.err);
+    cr_assert_not_null(strstr(o.out, in_out), "no '%s' in:\n%s", in_out, o.out);
+    cr_assert_not_null(strstr(o.err, in_err), "no '%s' in:\n%s", in_err, o.err);
+    done(&o);
+}
+
+Test(godwitctl, explains_itself)
+{
+    expect(ctl(NULL, "", "--help", NULL), 0, "user import", "");
+    expect(ctl(NULL, "", "--version", NULL), 0, "godwitctl ", "");
+    expect(ctl(NULL, "", NULL), 2, "", "usage: godwitctl");
+    expect(ctl(NULL, "", "user", "--help", NULL), 0, "user passwd", "");
+    expect(ctl(NULL, "", "user", NULL), 2, "", "user passwd");
+    for (unsigned i = 0; i < schema_command_count; i++) {
+        const struct schema_command *c = &schema_commands[i];
+        if (c->cli == NULL)
+            continue;
+        char words[64], *second;
+        snprintf(words, sizeof(words), "%s", c->cli);
+        second = strchr(words, ' ');
+        if (second != NULL)
+            *second++ = '\0';
+        struct outcome o = second != NULL ? ctl(NULL, "", words, second, "--help", NULL)
+                                          : ctl(NULL, "", words, "--help", NULL);
+        cr_assert_eq(o.status, 0);
+        cr_assert_not_null(strstr(o.out, c->example), "%s", o.out);
+        done(&o);
+    }
+}
+
+Test(godwitctl, says_what_is_wrong_with_the_command_line)
+{
+    expect(ctl(NULL, "", "user", "ad", NULL), 2, "", "did you mean user add?");
+    expect(ctl(NULL, "", "nonsense", NULL), 2, "", "there is no command nonsense");
+    expect(ctl(NULL, "", "--nonsense", NULL), 2, "", "there is no option --nonsense");
+    expect(ctl(NULL, "", "user", "add", NULL), 2, "", "needs the argument account");
+    expect(ctl(NULL, "", "user", "add", "a", "secret", NULL), 2, "", "takes no argument secret");
+    expect(ctl(NULL, "", "user", "add", "a", "--password=x", NULL), 2, "", "no option --password");
+    expect(ctl(NULL, "", "user", "list", "--limit", "0", NULL), 2, "",
+           "--limit is 0, accepted: a number from 1 to 1000");
+    expect(ctl(NULL, "", "user", "list", "--limit", NULL), 2, "", "takes a value");
+    expect(ctl(NULL, "", "receipts", "--state", "lost", NULL), 2, "", "--state is lost, accepted");
+    expect(ctl(NULL, "", "receipts", "--age", "1w", NULL), 2, "", "or as 15m, 1h, 7d");
+    expect(ctl(NULL, "", "receipts", "--since", "1:0", NULL), 2, "", "no option --since");
+    expect(ctl(NULL, "", "receipts", "--follow", "--state", "stored", NULL), 2, "",
+           "no option --state");
+}
+
+Test(godwitctl, says_why_no_broker_answers)
+{
+    expect(ctl(NULL, "", "status", NULL), 3, "", "/nowhere/control.sock: No such file");
+    expect(ctl(NULL, "", "status", "--socket", "/tmp", NULL), 3, "", "no broker answers at /tmp");
+}
+
+CONTROL_TEST(godwitctl, manages_accounts)
+{
+    expect(ctl(rig, "pencil\n", "user", "add", "Alice", "--password-stdin", NULL), 0,
+           "alice@example.org created", "");
+    expect(ctl(rig, "pencil\n", "user", "add", "alice", "--password-stdin", NULL), 1, "",
+           "godwitctl user passwd");
+    expect(ctl(rig, "", "user", "add", "bob", "--password-stdin", NULL), 2, "", "no password");
+    expect(ctl(rig, "x\n", "user", "add", "bob", NULL), 2, "", "no terminal");
+    expect(ctl(rig, "\xff\n", "user", "add", "bob", "--password-stdin", NULL), 2, "", "not UTF-8");
+    expect(ctl(rig, "x\n", "user", "passwd", "alice", "--password-stdin", NULL), 0,
+           "alice@example.org has a new password", "");
+    expect(ctl(rig, "", "user", "list", NULL), 0, "SCRAM-SHA-1 (4096), SCRAM-SHA-256 (4096)", "");
+    struct outcome o = ctl(rig, "", "--json", "user", "list", NULL);
+    json_t *r = json_loads(o.out, 0, NULL);
+    cr_assert_eq(json_array_size(json_object_get(r, "accounts")), 1, "%s", o.out);
+    json_decref(r);
+    done(&o);
+    expect(ctl(rig, "", "user", "del", "--", "alice", NULL), 0, "alice@example.org deleted", "");
+    expect(ctl(rig, "", "user", "del", "alice", "--json", NULL), 1, "\"code\": -32001",
+           "there is no account");
+}
+
+CONTROL_TEST(godwitctl, asks_for_a_password_without_echo)
+{
+    int terminal;
+    pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+    if (pid == 0) {
+        setenv("GODWIT_SOCKET", rig->socket, 1);
+        execl(GW_CTL, "godwitctl", "user", "add", "carol", (char *)NULL);
+        _exit(127);
+    }
+    char seen[4096];
+    size_t len = 0;
+    ssize_t n;
+    unsigned answered = 0;
+    /* Answers each question when it stands there; the terminal fails once the program is gone. */
+    while ((n = read(terminal, seen + len, sizeof(seen) - 1 - len)) > 0) {
+        len += (size_t)n;
+        seen[len] = '\0';
+        if ((answered == 0 && strstr(seen, "Password: ") != NULL) ||
+            (answered == 1 && strstr(seen, "Again: ") != NULL)) {
+            cr_assert_eq(write(terminal, "very-secret\n", 12), 12);
+            answered++;
+        }
+    }
+    close(terminal);
+    cr_assert_eq(exit_status(pid), 0, "%s", seen);
+    cr_assert_eq(answered, 2);
+    cr_assert_null(strstr(seen, "very-secret"));
+    cr_assert_not_null(strstr(seen, "carol@example.org created"));
+}
+
+CONTROL_TEST(godwitctl, imports_a_file_and_standard_input)
+{
+    static const char text[] = "a password:x\nbroken\nb password:y\n";
+    char path[96];
+    snprintf(path, sizeof(path), "%s/list", rig->dir);
+    rig_write_file(path, text, sizeof(text) - 1, 0600);
+    expect(ctl(rig, "", "user", "import", path, NULL), 4, "done: 2 created", "line 2: neither keys");
+    expect(ctl(rig, "c password:z\n", "user", "import", "-", NULL), 0, "done: 1 created", "");
+    expect(ctl(rig, "", "user", "import", path, "--replace", "--json", NULL), 4, "\"replaced\": 2",
+           "line 2");
+    expect(ctl(rig, "", "user", "import", "/nowhere", NULL), 2, "", "/nowhere: No such file");
+    expect(ctl(rig, "", "job", "list", NULL), 0, "user.import  done", "");
+    expect(ctl(rig, "", "job", "show", "1", NULL), 0, "line 2: neither keys", "");
+    expect(ctl(rig, "", "job", "show", "9", NULL), 1, "", "there is no job 9");
+    expect(ctl(rig, "", "job", "cancel", "1", NULL), 0, "done", "");
+}
+
+CONTROL_TEST(godwitctl, shows_what_there_is)
+{
+    rig_add_session(rig, "alice@example.org/a\x1b[31mred", 1);
+    expect(ctl(rig, "", "status", NULL), 0, "domain       example.org", "");
+    expect(ctl(rig, "", "session", "list", NULL), 0, "alice@example.org/a?[31mred  10.0.0.1:1000",
+           "");
+    expect(ctl(rig, "", "session", "end", "alice", NULL), 0, "is logged out, sessions ended: 1", "");
+    expect(ctl(rig, "", "session", "end", "alice", NULL), 1, "", "has no sessions");
+    expect(ctl(rig, "", "lcore", "stat", NULL), 0, "STAGE", "");
+    expect(ctl(rig, "", "counters", "--all", "--each", NULL), 0, "net@1", "");
+    expect(ctl(rig, "", "config", NULL), 0, "xmpp.domain = \"example.org\"", "");
+    expect(ctl(rig, "", "receipts", NULL), 0, "DELIVERED", "");
+    expect(ctl(rig, "", "receipts", "--undelivered-for", "1h", "--json", NULL), 0, "\"receipts\": []",
+           "");
+}
+
+CONTROL_TEST(godwitctl, follows_until_the_broker_ends)
+{
+    int out[2];
+    cr_assert_eq(pipe(out), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(out[1], 1);
+        dup2(out[1], 2);
+        close(out[0]);
+        execl(GW_CTL, "godwitctl", "--socket", rig->socket, "receipts", "--follow", (char *)NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    int fd = rig_connect(rig);
+    json_int_t followers = 0;
+    while (followers == 0) {
+        json_t *s = rig_call(fd, "status", NULL);
+        followers = json_integer_value(json_object_get(json_object_get(s, "ledger"), "followers"));
+        json_decref(s);
+    }
+    close(fd);
+    atomic_store(&rig->stop, true);
+    cr_assert_eq(exit_status(pid), 3);
+    close(out[0]);
+}
+
+/* ---- metrics ---- */
+
+static char *http_get(uint16_t port, const char *what)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0, "%s", strerror(errno));
+    rig_send_text(fd, what);
+    char *text = NULL, piece[4096];
+    size_t len;
+    ssize_t n;
+    FILE *f = open_memstream(&text, &len);
+    while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
+        fwrite(piece, 1, (size_t)n, f);
+    fclose(f);
+    close(fd);
+    return text;
+}
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+/* Every sample of a metric stands behind its own # TYPE, and each # TYPE comes once. */
+static void assert_grouped(const char *text)
+{
+    char *copy = strdup(strstr(text, "\r\n\r\n") + 4), *save = NULL, current[128] = "";
+    for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char head[160];
+        if (strncmp(line, "# TYPE ", 7) == 0) {
+            cr_assert_eq(sscanf(line + 7, "%127s", current), 1);
+            snprintf(head, sizeof(head), "\n# TYPE %s ", current);
+            char *first = strstr(text, head);
+            cr_assert_null(strstr(first + 1, head), "%s twice", current);
+        } else if (line[0] != '#') {
+            size_t len = strcspn(line, "{ ");
+            cr_assert(strlen(current) == len && strncmp(line, current, len) == 0, "%s", line);
+        }
+    }
+    free(copy);
+}
+
+Test(metrics, are_served_on_loopback, .timeout = 60)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    rig_init(rig);
+    rig->config.metrics_port = free_port();
+    rig_start(rig);
+    int fd = rig_connect(rig);
+    json_decref(rig_call(fd, "status", NULL)); /* the control loop runs: all is open */
+    rig->counts[1] = 7;
+    char *text = http_get(rig->config.metrics_port, "GET /metrics HTTP/1.0\r\n\r\n");
+    cr_assert_not_null(strstr(text, " 200 OK"));
+    cr_assert_not_null(strstr(text, "\ngodwit_net_frames_total{lcore=\"1\"} 7\n"));
+    cr_assert_not_null(strstr(text, "\ngodwit_store_failed 0\n"));
+    cr_assert_not_null(strstr(text, "\ngodwit_lcore_stage_cycles_total{lcore=\"0\",stage=\"seal\"} 0\n"));
+    assert_grouped(text);
+    free(text);
+    text = http_get(rig->config.metrics_port, "GET / HTTP/1.0\r\n\r\n");
+    cr_assert_not_null(strstr(text, " 404 "));
+    free(text);
+    text = http_get(rig->config.metrics_port, "POST /metrics HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
+    cr_assert_not_null(strstr(text, " 405 "));
+    free(text);
+    close(fd);
+    rig_stop(rig);
+    rig_remove(rig);
+    free(rig);
+}
