@@ -281,7 +281,7 @@ enum tcp_flushed tcp_conn_flush(struct gw_tcp *t, struct conn *c, unsigned *sent
         if (s == SENT_NOTHING)
             break;
     }
-    if (!is_opening(c) && !send_acks(t, c, sent))
+    if (c->state != STATE_SYN_SENT && !send_acks(t, c, sent))
         return TCP_FLUSHED_REFUSED;
     if ((c->flags & CONN_PROBE) && !send_probe(t, c, sent))
         return TCP_FLUSHED_REFUSED;

@@ -21,7 +21,7 @@ struct script {
     struct gw_tcp *tcp;
     struct gw_arena *arena;
     uint64_t now_us;
-    bool v6, hold, port_full, refuse;
+    bool v6, hold, keep, port_full, refuse;
     uint16_t port;
     size_t take;
     gw_conn c;
@@ -37,6 +37,7 @@ struct script {
     const char *file;
     int line;
     const char *text;
+    char result[512];
 };
 
 #define fail(s, ...)                                                                               \
@@ -543,6 +544,8 @@ static void run_line(struct script *s, const char *line)
         pass_time(s, rest);
     else if (strcmp(line, "! forget") == 0)
         forget(s);
+    else if (strcmp(line, "! keep") == 0)
+        s->keep = true;
     else if (strcmp(kind, "!") == 0)
         user_calls(s, &rest);
     else
@@ -557,5 +560,24 @@ void script_run_lines(struct script *s, const char *file, int line, const char *
         run_line(s, lines[i]);
     }
     s->text = "end of the script";
-    nothing_waits(s);
+    if (!s->keep)
+        nothing_waits(s);
+}
+
+const char *script_result(struct script *s)
+{
+    size_t len = 0;
+    s->result[0] = '\0';
+    for (; s->out_head < s->out_count; s->out_head++) {
+        uint8_t flags = s->outs[s->out_head].seg.flags;
+        len += (size_t)snprintf(s->result + len, sizeof(s->result) - len, "%s%s%s%s%s",
+                                len > 0 ? " " : "", flags & TCP_SYN ? "S" : "",
+                                flags & TCP_FIN ? "F" : "", flags & TCP_RST ? "R" : "",
+                                flags & TCP_ACK ? "A" : "");
+    }
+    for (; s->event_head < s->event_count; s->event_head++)
+        len += (size_t)snprintf(s->result + len, sizeof(s->result) - len, "%s=%s",
+                                len > 0 ? " " : "", s->events[s->event_head]);
+    forget(s);
+    return s->result;
 }

@@ -18,7 +18,7 @@
  * Events: established, data N, acked N, peer-closed, closed REASON, deadline.
  * Commands: connect, send N, slice N, shutdown, abort, resume, take N (of the next data),
  * refuse (the next connection), deadline TIME, port full, port free, hold (no flush), flush,
- * forget (do not compare what is waiting).
+ * forget (do not compare what is waiting), keep (what waits at the end is for script_result).
  */
 #ifndef UNIT_TCP_SCRIPT_H
 #define UNIT_TCP_SCRIPT_H
@@ -42,6 +42,9 @@ void script_drop(struct script **s);
 void script_run_lines(struct script *s, const char *file, int line, const char *const *lines);
 #define script_run(s, ...)                                                                         \
     script_run_lines(s, __FILE__, __LINE__, (const char *const[]){__VA_ARGS__, NULL})
+
+/* What the last line made the stack send and tell, instead of lines that compare it: "A R =data 5". */
+const char *script_result(struct script *s);
 
 struct gw_tcp *script_tcp(struct script *s);
 struct gw_arena *script_arena(struct script *s);
