@@ -8,15 +8,16 @@
  * removes nothing. The ceiling is an append of the same bytes and fdatasync on the same file
  * system.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,17 +29,31 @@
 #define SEGMENT_MAX  1024 /* records; larger commits are several segments */
 #define SEGMENTS_MAX 4
 #define BUFFER_BYTES (768 << 10)
+#define IN_FLIGHT    3 /* one on disk, one waiting, one being built */
+
+/* Of one commit that is in flight or was just before. */
+struct batch {
+    uint32_t mailboxes[SEGMENTS_MAX * SEGMENT_MAX];
+    uint64_t positions[SEGMENTS_MAX * SEGMENT_MAX];
+    double submitted_s;
+    _Alignas(64) uint8_t buffers[SEGMENTS_MAX][BUFFER_BYTES];
+};
 
 struct bench {
     struct gw_store *store;
     struct gw_store_client *client;
+    int fd;
     unsigned mailbox_count;
     uint64_t *next, *removed; /* by mailbox: position to append, removed up to here */
     uint64_t random;
-    uint32_t *last_mailboxes; /* of the commit before */
-    unsigned last_count;
-    uint8_t *buffers[SEGMENTS_MAX];
+    size_t submitted, completed; /* commits */
+    struct batch batches[IN_FLIGHT];
 };
+
+static unsigned segment_count(unsigned records)
+{
+    return (records + SEGMENT_MAX - 1) / SEGMENT_MAX;
+}
 
 static atomic_bool stop;
 
@@ -47,14 +62,6 @@ static double now_s(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double cpu_s(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
 static uint32_t below(uint64_t *random, uint32_t limit)
@@ -104,34 +111,46 @@ static void add_removal(struct bench *b, struct gw_segment_writer *w, uint32_t m
 
 /* One commit: its segments are submitted together, so that the commit thread finds them together.
  */
-static void commit_once(struct bench *b, unsigned records, bool online)
+static void submit_commit(struct bench *b, unsigned records, bool online)
 {
-    unsigned segments = (records + SEGMENT_MAX - 1) / SEGMENT_MAX, each = records / segments;
-    uint32_t *mailboxes = b->last_mailboxes;
+    struct batch *now = &b->batches[b->submitted % IN_FLIGHT];
+    const struct batch *old = &b->batches[(b->submitted + 1) % IN_FLIGHT];
+    unsigned segments = segment_count(records), each = records / segments;
     for (unsigned s = 0; s < segments; s++) {
         struct gw_segment_writer w;
-        gw_segment_begin(&w, b->buffers[s], BUFFER_BYTES, 0);
-        /* Delivered: what the commit before made durable. */
-        for (unsigned i = s * each; online && i < (s + 1) * each && i < b->last_count; i++)
-            add_removal(b, &w, mailboxes[i], b->next[mailboxes[i]] - 1);
-        for (unsigned i = 0; i < each; i++) {
-            mailboxes[s * each + i] = below(&b->random, b->mailbox_count);
-            add_message(b, &w, mailboxes[s * each + i]);
+        gw_segment_begin(&w, now->buffers[s], BUFFER_BYTES, 0);
+        /* Delivered: what the oldest commit made durable. */
+        for (unsigned i = s * each; online && b->submitted >= IN_FLIGHT && i < (s + 1) * each; i++)
+            add_removal(b, &w, old->mailboxes[i], old->positions[i]);
+        for (unsigned i = s * each; i < (s + 1) * each; i++) {
+            uint32_t m = below(&b->random, b->mailbox_count);
+            now->mailboxes[i] = m;
+            now->positions[i] = b->next[m];
+            add_message(b, &w, m);
         }
-        struct gw_store_request r = {.op = GW_STORE_APPEND, .data = b->buffers[s]};
+        struct gw_store_request r = {.op = GW_STORE_APPEND, .data = now->buffers[s]};
         r.data_len = gw_segment_end(&w, 1);
         check(gw_store_submit(b->client, &r) == 0);
     }
-    b->last_count = segments * each;
-    for (unsigned done = 0; done < segments;) {
+    now->submitted_s = now_s();
+    b->submitted++;
+}
+
+/* Waits until the oldest commit in flight is durable; returns what it took. */
+static double await_commit(struct bench *b, unsigned records)
+{
+    for (unsigned done = 0; done < segment_count(records);) {
         struct gw_store_completion c[SEGMENTS_MAX];
-        unsigned n = gw_store_poll(b->client, c, SEGMENTS_MAX);
+        unsigned n = gw_store_poll(b->client, c, segment_count(records) - done);
         for (unsigned i = 0; i < n; i++)
             check(c[i].status == 0);
         done += n;
-        if (n == 0)
-            sched_yield();
+        if (n == 0) {
+            struct pollfd p = {.fd = b->fd, .events = POLLIN};
+            check(poll(&p, 1, -1) >= 0);
+        }
     }
+    return now_s() - b->batches[b->completed++ % IN_FLIGHT].submitted_s;
 }
 
 static uint64_t counter(struct gw_counter_set set, const char *name)
@@ -153,6 +172,63 @@ static double percentile(double *v, size_t n, double p)
 {
     qsort(v, n, sizeof(*v), compare);
     return v[(size_t)((double)(n - 1) * p)];
+}
+
+/* ---- CPU time by thread name ---- */
+
+#define THREADS_MAX 16
+
+struct cpu {
+    char name[16];
+    uint64_t ticks;
+};
+
+static void add_cpu(struct cpu v[THREADS_MAX], const char *name, uint64_t ticks)
+{
+    unsigned i = 0;
+    while (i < THREADS_MAX - 1 && v[i].name[0] != '\0' && strcmp(v[i].name, name) != 0)
+        i++;
+    snprintf(v[i].name, sizeof(v[i].name), "%s", name);
+    v[i].ticks += ticks;
+}
+
+static void read_cpu(struct cpu v[THREADS_MAX])
+{
+    DIR *d = opendir("/proc/self/task");
+    check(d != NULL);
+    struct dirent *t;
+    while ((t = readdir(d)) != NULL) {
+        char path[300], line[512];
+        snprintf(path, sizeof(path), "/proc/self/task/%s/stat", t->d_name);
+        FILE *f = t->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (f == NULL)
+            continue;
+        char *end, *name = fgets(line, sizeof(line), f) == NULL ? NULL : strchr(line, '(');
+        fclose(f);
+        if (name == NULL || (end = strrchr(line, ')')) == NULL)
+            continue;
+        *end = '\0';
+        uint64_t user, system;
+        if (sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
+                   &user, &system) == 2)
+            add_cpu(v, name + 1, user + system);
+    }
+    closedir(d);
+}
+
+static void print_cpu(const struct cpu before[THREADS_MAX], const struct cpu after[THREADS_MAX],
+                      size_t records)
+{
+    printf("    CPU us/record:");
+    for (unsigned i = 0; i < THREADS_MAX && after[i].name[0] != '\0'; i++) {
+        uint64_t ticks = after[i].ticks;
+        for (unsigned k = 0; k < THREADS_MAX; k++)
+            if (strcmp(before[k].name, after[i].name) == 0)
+                ticks -= before[k].ticks;
+        printf("  %s %.2f", after[i].name,
+               (double)ticks / (double)sysconf(_SC_CLK_TCK) * 1e6 / (double)records);
+    }
+    printf("\n");
 }
 
 #define LATENCIES_MAX 1000000
@@ -197,51 +273,58 @@ static void run(const char *dir, unsigned records, bool online, double seconds, 
                                   .spill_after_us = 2000000,
                                   .own_thread = true,
                                   .storage_cpu = -1};
-    struct bench b = {.mailbox_count = mailboxes, .random = 1};
+    static struct bench b;
+    memset(&b, 0, sizeof(b));
+    b.mailbox_count = mailboxes;
+    b.random = 1;
     if (gw_store_open(&b.store, &cfg, err) != 0) {
         fprintf(stderr, "store_append: %s\n", err);
         exit(1);
     }
     b.client = gw_store_client(b.store, 0);
+    b.fd = gw_store_client_fd(b.client);
     b.next = calloc(mailboxes, sizeof(*b.next));
     b.removed = calloc(mailboxes, sizeof(*b.removed));
-    b.last_mailboxes = calloc(SEGMENTS_MAX * SEGMENT_MAX, sizeof(*b.last_mailboxes));
     for (unsigned i = 0; i < mailboxes; i++)
         b.next[i] = 1;
-    for (unsigned i = 0; i < SEGMENTS_MAX; i++)
-        b.buffers[i] = aligned_alloc(64, BUFFER_BYTES);
     atomic_store(&stop, false);
     pthread_t commit;
     check(pthread_create(&commit, NULL, commit_main, b.store) == 0);
+    pthread_setname_np(commit, "commit");
+    struct cpu before[THREADS_MAX] = {0}, after[THREADS_MAX] = {0};
+    read_cpu(before);
 
     size_t n = 0;
-    double begin = now_s(), last = begin, now = begin, cpu = cpu_s(), worst = 0;
-    for (; now - begin < seconds && n < LATENCIES_MAX; n++) {
-        commit_once(&b, records, online);
-        now = now_s();
-        latencies[n] = now - last;
+    double begin = now_s(), now = begin, worst = 0;
+    for (; now - begin < seconds && n < LATENCIES_MAX; now = now_s()) {
+        submit_commit(&b, records, online);
+        if (b.submitted - b.completed < IN_FLIGHT - 1)
+            continue;
+        latencies[n] = await_commit(&b, records);
         worst = latencies[n] > worst ? latencies[n] : worst;
-        last = now;
+        n++;
     }
     double rate = (double)n * records / (now - begin);
     struct gw_counter_set set = gw_store_counters_storage(b.store);
-    printf(
-        "  store, %-8s %9.0f records/s  commit p50 %5.0f us  p99 %6.0f us  max %6.1f ms  %4.2f us "
-        "CPU/record  %3.0f %% of the disk  spilled %" PRIu64 "\n",
-        online ? "online" : "offline", rate, percentile(latencies, n, 0.5) * 1e6,
-        percentile(latencies, n, 0.99) * 1e6, worst * 1e3,
-        (cpu_s() - cpu) / ((double)n * records) * 1e6, rate / disk * 100, counter(set, "spilled"));
+    printf("  store, %-8s %9.0f records/s  commit p50 %5.0f us  p99 %6.0f us  max %5.1f ms  %3.0f "
+           "%% of "
+           "the disk\n",
+           online ? "online" : "offline", rate, percentile(latencies, n, 0.5) * 1e6,
+           percentile(latencies, n, 0.99) * 1e6, worst * 1e3, rate / disk * 100);
+    read_cpu(after);
+    print_cpu(before, after, n * records);
     struct gw_store_state state = gw_store_state(b.store);
-    printf("                  unspilled at the end: %.1f MiB, %" PRIu64 " messages\n",
+    printf("    spilled %" PRIu64 ", waits for room %" PRIu64
+           ", unspilled at the end %.1f MiB, %" PRIu64 " messages\n",
+           counter(set, "spilled"), counter(gw_store_counters_commit(b.store), "waits"),
            (double)state.window_bytes / (1 << 20), state.window_messages);
+    while (b.completed < b.submitted)
+        await_commit(&b, records);
     atomic_store(&stop, true);
     pthread_join(commit, NULL);
     gw_store_free(&b.store);
-    for (unsigned i = 0; i < SEGMENTS_MAX; i++)
-        free(b.buffers[i]);
     free(b.next);
     free(b.removed);
-    free(b.last_mailboxes);
     snprintf(command, sizeof(command), "rm -rf %s", path);
     check(system(command) == 0);
 }

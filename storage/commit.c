@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Group commit: what all clients have appended becomes one durable write. */
+/* Group commit: what all clients have appended becomes one durable append to the log. */
 #include "store_int.h"
 
 #include <errno.h>
@@ -57,11 +57,12 @@ static void check_segment(const struct gw_store_request *r)
     check_slow(gw_segment_check(r->data, r->data_len) == 0);
 }
 
-/* Copies one segment into the window and the batch. False when there is no room for it. */
+/* Copies one segment into the window, as the n-th of this commit. False when there is no room. */
 static bool add_segment(struct gw_store *s, struct gw_store_client *c,
-                        const struct gw_store_request *r, struct append *a)
+                        const struct gw_store_request *r, unsigned n)
 {
     check_segment(r);
+    struct append *a = &s->appends[n];
     uint64_t off;
     void *copy = window_reserve(&s->window, r->data_len, &off);
     if (copy == NULL)
@@ -74,10 +75,7 @@ static bool add_segment(struct gw_store *s, struct gw_store_client *c,
                     .off = off,
                     .len = r->data_len}};
     atomic_store_explicit(&s->segment_next, a->segment.number + 1, memory_order_relaxed);
-    uint8_t key[8];
-    gw_put_be64(key, a->segment.number);
-    s->ops->put(s->commit_batch, GW_SPACE_LOG, gw_bytes(key, sizeof(key)),
-                gw_bytes(copy, r->data_len));
+    s->log_entries[n] = (struct gw_log_entry){a->segment.number, gw_bytes(copy, r->data_len)};
     GW_COUNT(s->commit_counters.segments);
     GW_COUNT_ADD(s->commit_counters.segment_bytes, r->data_len);
     return true;
@@ -88,6 +86,8 @@ static unsigned gather(struct gw_store *s)
 {
     unsigned n = 0, idle = 0, room = gw_ring_room(s->handover);
     unsigned limit = room < COMMIT_SEGMENTS_MAX ? room : COMMIT_SEGMENTS_MAX;
+    if (!s->ops->log_room(s->engine))
+        limit = 0;
     uint64_t bytes = 0;
     bool blocked = limit == 0;
     for (unsigned i = s->next_client; n < limit && bytes < COMMIT_BYTES_MAX; i++) {
@@ -99,7 +99,7 @@ static unsigned gather(struct gw_store *s)
             continue;
         }
         idle = 0;
-        if (!add_segment(s, c, &r, &s->appends[n])) {
+        if (!add_segment(s, c, &r, n)) {
             c->held = r;
             c->holds = true;
             blocked = true;
@@ -128,26 +128,36 @@ static void hand_over(struct gw_store *s, unsigned n, uint64_t durable_us)
     GW_COUNT(s->commit_counters.commits);
 }
 
+/* Nothing of these is durable. */
+static void give_up(struct gw_store *s, int err)
+{
+    window_cancel(&s->window);
+    GW_COUNT(s->commit_counters.errors);
+    if (err == -ENOSPC)
+        /* Nor was anything written: the numbers are free again. */
+        atomic_store_explicit(&s->segment_next, s->appends[0].segment.number, memory_order_relaxed);
+    else
+        /* Whether it is on disk nobody knows: nothing may follow it there. */
+        store_fail(s, "group commit", err);
+}
+
 unsigned gw_store_commit_poll(struct gw_store *s)
 {
     if (atomic_load_explicit(&s->failed, memory_order_relaxed))
         return refuse_all(s);
-    s->ops->batch_clear(s->commit_batch);
     unsigned n = gather(s);
     if (n == 0)
         return 0;
-    int err = s->ops->write(s->engine, s->commit_batch, s->cfg.durability == GW_DURABILITY_SYNC);
+    int err =
+        s->ops->log_append(s->engine, s->log_entries, n, s->cfg.durability == GW_DURABILITY_SYNC);
     uint64_t durable_us = store_now_us(s);
-    if (err) {
-        /* Whether it is on disk nobody knows: nothing may follow it there. */
-        window_cancel(&s->window);
-        GW_COUNT(s->commit_counters.errors);
-        store_fail(s, "group commit", err);
-    } else {
+    if (err)
+        give_up(s, err);
+    else
         hand_over(s, n, durable_us);
-    }
+    int status = err && err != -ENOSPC ? -EIO : err;
     for (unsigned i = 0; i < n; i++)
-        complete_append(s->appends[i].client, s->appends[i].tag, err ? -EIO : 0,
+        complete_append(s->appends[i].client, s->appends[i].tag, status,
                         err ? 0 : s->appends[i].segment.number, durable_us);
     wake_up(&s->storage_wake);
     wake_appenders(s);
@@ -157,7 +167,7 @@ unsigned gw_store_commit_poll(struct gw_store *s)
 /* What can be done now; while it waits for room, new appends are no reason to look. */
 static bool commit_has_work(const struct gw_store *s)
 {
-    if (gw_ring_room(s->handover) == 0)
+    if (gw_ring_room(s->handover) == 0 || !s->ops->log_room(s->engine))
         return false;
     bool waiting = false, asked = false;
     for (unsigned i = 0; i < s->cfg.client_count; i++) {

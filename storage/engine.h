@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store needs of an engine: ordered spaces of keys, atomic write batches, reads.
+ * What the store needs of an engine: a log of segments, and ordered spaces of keys.
  *
- * An engine knows nothing of mailboxes or segments. The commit thread and the storage thread call
- * it at the same time, each with batches and iterators of its own; calls may block. A batch is all
- * or nothing, also after a crash, and batches survive a crash as a prefix of those written: when
- * one of them is there, so is every earlier one (unless the engine reported damage at open).
+ * An engine knows nothing of mailboxes. The commit thread appends to the log; the storage thread
+ * does all the rest, at the same time; calls may block. The two may differ in how soon they are
+ * durable: the log as soon as an append returns, the keys when a synced write returns, and the
+ * store keeps what the log holds until the keys that follow from it are.
  *
- * To add one: fill a struct gw_engine_ops, list it in engine.c, add its name to the parameters of
- * tests/unit/test_store.c. Nothing else changes.
+ * To add one: fill a struct gw_engine_ops, list it in engine.c, add its name to STORE_TEST in
+ * tests/unit/store_rig.h. Nothing else changes.
  */
 #ifndef GW_STORAGE_ENGINE_H
 #define GW_STORAGE_ENGINE_H
@@ -40,9 +40,20 @@ struct gw_batch;
 struct gw_iter;
 struct gw_mem_disk;
 
+/* The most that one append to the log may hold, whatever an engine adds to it. */
+#define GW_LOG_APPEND_BYTES_MAX    (3u << 20)
+#define GW_LOG_APPEND_SEGMENTS_MAX 256
+
+struct gw_log_entry {
+    uint64_t number;
+    struct gw_bytes segment;
+};
+
 struct gw_engine_options {
     const char *path;
     struct gw_mem_disk *disk;
+    bool sync;                 /* log appends will be synced */
+    uint64_t window_bytes_max; /* how much the log holds in the usual case */
     /* One line for the operator: damage found, what was done about it. Never NULL. */
     void (*report)(void *arg, const char *line);
     void *report_arg;
@@ -56,6 +67,35 @@ struct gw_engine_ops {
     int (*open)(struct gw_engine **out, const struct gw_engine_options *o, char err[256]);
     void (*free)(struct gw_engine **e);
 
+    /* ---- the log ---- */
+
+    /* Once, after open and before any append: each segment with number >= from, in order. What is
+     * damaged is reported and left out, which shows as a gap in the numbers, or given as it is; an
+     * append that was torn is left out whole. Stops when each returns non-zero, and returns that.
+     */
+    int (*log_read)(struct gw_engine *e, uint64_t from,
+                    int (*each)(void *arg, uint64_t number, struct gw_bytes segment), void *arg);
+    /* Room for one more append. Commit thread. */
+    bool (*log_room)(struct gw_engine *e);
+    /* Storage thread, now and then: makes room ahead of need, so that an append need not. */
+    void (*log_prepare)(struct gw_engine *e);
+    /* Segments with rising numbers, all of them or none, durable with sync. After an error the
+     * outcome is unknown and the engine must be opened anew; but -ENOSPC says that nothing was
+     * written, and that another append may fare better. Commit thread. */
+    int (*log_append)(struct gw_engine *e, const struct gw_log_entry *v, unsigned n, bool sync);
+    /* Whether the log is larger than it ought to be, and segments should leave it soon. */
+    bool (*log_pressed)(struct gw_engine *e);
+    /* Whether giving up what is below a number frees anything: then the store makes the keys
+     * durable and calls log_trim. */
+    bool (*log_trim_frees)(struct gw_engine *e, uint64_t below);
+    void (*log_trim)(struct gw_engine *e, uint64_t below);
+
+    /* ---- keys ---- */
+
+    /* Damage was found at open and passed over: batches may be missing from the middle, and the log
+     * should be read from its beginning. */
+    bool (*damaged)(const struct gw_engine *e);
+
     struct gw_batch *(*batch_new)(struct gw_engine *e);
     void (*batch_free)(struct gw_batch **b);
     void (*batch_clear)(struct gw_batch *b);
@@ -63,13 +103,12 @@ struct gw_engine_ops {
     void (*put)(struct gw_batch *b, enum gw_space space, struct gw_bytes key,
                 struct gw_bytes value);
     void (*del)(struct gw_batch *b, enum gw_space space, struct gw_bytes key);
-    /* The same for a key that was put exactly once: an engine may forget both without a trace. */
-    void (*del_once)(struct gw_batch *b, enum gw_space space, struct gw_bytes key);
     /* Keys in [first, end). */
     void (*del_range)(struct gw_batch *b, enum gw_space space, struct gw_bytes first,
                       struct gw_bytes end);
-    /* Atomic; with sync it and everything written before is on disk when this returns 0. After an
-     * error the outcome is unknown and the engine must be opened anew. -EIO, -ENOSPC. */
+    /* All or nothing, also after a crash, which leaves a prefix of the batches written; with sync
+     * this one and all before it are on disk when it returns 0. After an error the outcome is
+     * unknown and the engine must be opened anew. -EIO, -ENOSPC. */
     int (*write)(struct gw_engine *e, struct gw_batch *b, bool sync);
 
     /* Copies at most cap bytes of the value, *len is its whole length. -ENOENT, -EIO. */

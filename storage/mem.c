@@ -35,8 +35,19 @@ struct unsynced {
     bool refused; /* it failed: whether it is there after a crash is anybody's guess */
 };
 
+/* A segment in the log. */
+struct logged {
+    uint64_t number;
+    uint64_t append; /* which one it came with */
+    struct ordered_blob *segment;
+    bool synced, refused;
+};
+
 struct gw_mem_disk {
     pthread_mutex_t lock;
+    struct logged *log;
+    size_t log_count, log_cap;
+    uint64_t appends;
     struct ordered now[GW_SPACE_COUNT];    /* what the running process sees */
     struct ordered synced[GW_SPACE_COUNT]; /* what a power loss leaves */
     struct unsynced *unsynced;
@@ -143,12 +154,21 @@ static void unsynced_forget(struct gw_mem_disk *d)
     d->unsynced_count = 0;
 }
 
+/* Only the first `count` segments of the log stay. */
+static void log_cut(struct gw_mem_disk *d, size_t count)
+{
+    while (d->log_count > count)
+        ordered_blob_put(d->log[--d->log_count].segment);
+}
+
 void gw_mem_disk_free(struct gw_mem_disk **dp)
 {
     struct gw_mem_disk *d = *dp;
     if (d == NULL)
         return;
     check(d->open_by == NULL);
+    log_cut(d, 0);
+    free(d->log);
     unsynced_forget(d);
     free(d->unsynced);
     for (int i = 0; i < GW_SPACE_COUNT; i++) {
@@ -178,6 +198,20 @@ static size_t survivors(struct gw_mem_disk *d, enum gw_mem_crash how)
     return random_below(d, (uint32_t)whole + 1);
 }
 
+/* How many segments of the log survive: an append does so whole or not at all. */
+static size_t log_survivors(struct gw_mem_disk *d, enum gw_mem_crash how)
+{
+    size_t n = d->log_count;
+    while (n > 0 && (how == GW_MEM_KILL ? d->log[n - 1].refused : !d->log[n - 1].synced))
+        n--;
+    if (how != GW_MEM_TORN)
+        return n;
+    n += random_below(d, (uint32_t)(d->log_count - n) + 1);
+    while (n < d->log_count && n > 0 && d->log[n].append == d->log[n - 1].append)
+        n++;
+    return n;
+}
+
 static void sync_all(struct gw_mem_disk *d, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -198,6 +232,9 @@ static void reread(struct gw_mem_disk *d)
 void gw_mem_crash(struct gw_mem_disk *d, enum gw_mem_crash how)
 {
     pthread_mutex_lock(&d->lock);
+    log_cut(d, log_survivors(d, how));
+    for (size_t i = 0; i < d->log_count; i++)
+        d->log[i].synced = true;
     sync_all(d, survivors(d, how));
     reread(d);
     d->open_by = NULL;
@@ -222,14 +259,29 @@ uint64_t gw_mem_writes(struct gw_mem_disk *d)
 
 /* ---- engine: life ---- */
 
+/* After one refused write there are no others until the disk is opened anew. */
 static bool refused_before(const struct gw_mem_disk *d)
 {
-    return d->unsynced_count > 0 && d->unsynced[d->unsynced_count - 1].refused;
+    return (d->unsynced_count > 0 && d->unsynced[d->unsynced_count - 1].refused) ||
+           (d->log_count > 0 && d->log[d->log_count - 1].refused);
+}
+
+static void settle_refused_log(struct gw_mem_disk *d)
+{
+    bool there = random_below(d, 2) == 0;
+    if (d->log_count == 0 || !d->log[d->log_count - 1].refused)
+        return;
+    size_t n = d->log_count;
+    for (; n > 0 && d->log[n - 1].refused; n--)
+        d->log[n - 1].refused = false;
+    if (!there)
+        log_cut(d, n);
 }
 
 /* Opened again without a crash: a write that failed may have reached the disk all the same. */
 static void settle_refused(struct gw_mem_disk *d)
 {
+    settle_refused_log(d);
     if (!refused_before(d))
         return;
     struct unsynced *last = &d->unsynced[d->unsynced_count - 1];
@@ -268,6 +320,138 @@ static void mem_free(struct gw_engine **ep)
         gw_mem_disk_free(&e->disk);
     free(e);
     *ep = NULL;
+}
+
+/* ---- engine: log ---- */
+
+static int fault(struct gw_mem_disk *d)
+{
+    if (d->faults.full)
+        return -ENOSPC;
+    if (d->faults.fail_at == 0)
+        return 0;
+    if (d->faults.fail_at > 1) {
+        d->faults.fail_at--;
+        return 0;
+    }
+    return -EIO;
+}
+
+static int mem_log_read(struct gw_engine *e, uint64_t from,
+                        int (*each)(void *arg, uint64_t number, struct gw_bytes segment), void *arg)
+{
+    struct gw_mem_disk *d = e->disk;
+    /* No lock: nobody appends yet, and it is `each` that trims. */
+    for (;;) {
+        size_t i = 0;
+        while (i < d->log_count && d->log[i].number < from)
+            i++;
+        if (i == d->log_count)
+            return 0;
+        from = d->log[i].number + 1;
+        struct ordered_blob *segment = d->log[i].segment;
+        segment->refs++;
+        int err = each(arg, from - 1, blob_bytes(segment));
+        ordered_blob_put(segment);
+        if (err)
+            return err;
+    }
+}
+
+static bool mem_log_room(struct gw_engine *e)
+{
+    return true;
+}
+
+static void mem_log_prepare(struct gw_engine *e)
+{
+}
+
+static void log_add(struct gw_mem_disk *d, const struct gw_log_entry *v, bool synced, bool refused)
+{
+    if (d->log_count == d->log_cap) {
+        d->log_cap = d->log_cap == 0 ? 16 : d->log_cap * 2;
+        d->log = realloc(d->log, d->log_cap * sizeof(*d->log));
+        check(d->log != NULL);
+    }
+    check(d->log_count == 0 || d->log[d->log_count - 1].number < v->number);
+    d->log[d->log_count++] = (struct logged){.number = v->number,
+                                             .append = d->appends,
+                                             .segment = ordered_blob_new(v->segment),
+                                             .synced = synced,
+                                             .refused = refused};
+}
+
+static int log_append_locked(struct gw_engine *e, const struct gw_log_entry *v, unsigned n,
+                             bool sync)
+{
+    struct gw_mem_disk *d = e->disk;
+    if (d->open_by != e || refused_before(d))
+        return -EIO;
+    d->writes++;
+    int err = fault(d);
+    if (err == -ENOSPC)
+        return err;
+    sync = sync && !d->faults.sync_ignored;
+    for (size_t i = 0; sync && !err && i < d->log_count; i++)
+        d->log[i].synced = true;
+    d->appends++;
+    for (unsigned i = 0; i < n; i++)
+        log_add(d, &v[i], sync && !err, err != 0);
+    return err;
+}
+
+static int mem_log_append(struct gw_engine *e, const struct gw_log_entry *v, unsigned n, bool sync)
+{
+    pthread_mutex_lock(&e->disk->lock);
+    int err = log_append_locked(e, v, n, sync);
+    pthread_mutex_unlock(&e->disk->lock);
+    return err;
+}
+
+static bool mem_log_pressed(struct gw_engine *e)
+{
+    return false;
+}
+
+/* As files do it, in pieces. */
+#define TRIM_SEGMENTS 16
+
+static size_t count_below(const struct gw_mem_disk *d, uint64_t below)
+{
+    size_t n = 0;
+    while (n < d->log_count && d->log[n].number < below)
+        n++;
+    return n - n % TRIM_SEGMENTS;
+}
+
+static bool mem_log_trim_frees(struct gw_engine *e, uint64_t below)
+{
+    pthread_mutex_lock(&e->disk->lock);
+    bool frees = count_below(e->disk, below) > 0;
+    pthread_mutex_unlock(&e->disk->lock);
+    return frees;
+}
+
+static void mem_log_trim(struct gw_engine *e, uint64_t below)
+{
+    struct gw_mem_disk *d = e->disk;
+    pthread_mutex_lock(&d->lock);
+    if (d->open_by == e) {
+        /* What the log still held must have reached the keys by now. */
+        check(d->unsynced_count == 0 || d->faults.sync_ignored);
+        size_t n = count_below(d, below);
+        for (size_t i = 0; i < n; i++)
+            ordered_blob_put(d->log[i].segment);
+        memmove(d->log, d->log + n, (d->log_count - n) * sizeof(*d->log));
+        d->log_count -= n;
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+static bool mem_damaged(const struct gw_engine *e)
+{
+    return false;
 }
 
 /* ---- engine: batches ---- */
@@ -311,19 +495,6 @@ static void mem_del_range(struct gw_batch *b, enum gw_space space, struct gw_byt
                           struct gw_bytes end)
 {
     change_add(&b->changes, CHANGE_DEL_RANGE, space, first, end);
-}
-
-static int fault(struct gw_mem_disk *d)
-{
-    if (d->faults.full)
-        return -ENOSPC;
-    if (d->faults.fail_at == 0)
-        return 0;
-    if (d->faults.fail_at > 1) {
-        d->faults.fail_at--;
-        return 0;
-    }
-    return -EIO;
 }
 
 static void remember_unsynced(struct gw_mem_disk *d, const struct change_list *l, bool refused)
@@ -491,12 +662,19 @@ const struct gw_engine_ops gw_engine_mem = {
     .name = "mem",
     .open = mem_open,
     .free = mem_free,
+    .log_read = mem_log_read,
+    .log_room = mem_log_room,
+    .log_prepare = mem_log_prepare,
+    .log_append = mem_log_append,
+    .log_pressed = mem_log_pressed,
+    .log_trim_frees = mem_log_trim_frees,
+    .log_trim = mem_log_trim,
+    .damaged = mem_damaged,
     .batch_new = mem_batch_new,
     .batch_free = mem_batch_free,
     .batch_clear = mem_batch_clear,
     .put = mem_put,
     .del = mem_del,
-    .del_once = mem_del,
     .del_range = mem_del_range,
     .write = mem_write,
     .get = mem_get,

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: the log is read in order and becomes the window again.
+ * Recovery: what the log holds and the keys do not becomes the window again.
  *
- * Segments are numbered without gaps, so that one that is missing is seen whatever the engine made
- * of its files. A segment that cannot be read is reported and set aside, never dropped, and what
- * follows it is used.
+ * Segments are numbered without gaps, so that one that is missing is seen, whatever the engine made
+ * of its files: it is reported, and what follows it is used.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,93 +11,64 @@
 
 #include "store_int.h"
 
-/* Moves a bad segment out of the log. */
-static int set_aside(struct gw_store *s, uint64_t number, struct gw_bytes key,
-                     struct gw_bytes value)
-{
-    store_report(s,
-                 "segment %" PRIu64 " (%zu bytes) cannot be read; it is set aside, what follows is"
-                 " used",
-                 number, value.len);
-    GW_COUNT(s->storage_counters.damaged);
-    s->ops->batch_clear(s->batch);
-    s->ops->put(s->batch, GW_SPACE_ASIDE, key, value);
-    s->ops->del(s->batch, GW_SPACE_LOG, key);
-    return s->ops->write(s->engine, s->batch, true);
-}
+struct recovery {
+    struct gw_store *s;
+    uint64_t now_us;
+    uint64_t expected; /* number of the next segment; 0: any */
+};
 
-/* A copy in the window, where it is aligned; NULL when it cannot be a segment or *err. */
-static void *copy_segment(struct gw_store *s, struct gw_bytes value, uint64_t *off, int *err)
+/* A copy in the window; NULL when there is no room and none can be made. */
+static void *copy_segment(struct gw_store *s, struct gw_bytes segment, uint64_t *off)
 {
-    *err = 0;
-    if (value.len > GW_SEGMENT_BYTES_MAX || value.len % 8 != 0)
-        return NULL;
     void *copy;
     /* The window may be smaller than the log that an earlier configuration left. */
-    while ((copy = window_reserve(&s->window, (uint32_t)value.len, off)) == NULL) {
-        if (!spill_step(s)) {
-            *err = -EIO;
+    while ((copy = window_reserve(&s->window, (uint32_t)segment.len, off)) == NULL)
+        if (!spill_step(s))
             return NULL;
-        }
-    }
-    memcpy(copy, value.p, value.len);
+    memcpy(copy, segment.p, segment.len);
+    window_commit(&s->window);
     return copy;
 }
 
-static int load_segment(struct gw_store *s, struct gw_bytes key, struct gw_bytes value,
-                        uint64_t now_us)
+static void note_gap(struct recovery *r, uint64_t number)
 {
-    uint64_t off, number = gw_be64(key.p);
-    int err;
-    const void *copy = copy_segment(s, value, &off, &err);
-    if (err)
-        return err;
-    if (copy == NULL || gw_segment_check(copy, value.len) != 0) {
-        window_cancel(&s->window);
-        return set_aside(s, number, key, value);
-    }
-    window_commit(&s->window);
+    uint64_t missing = r->expected != 0 && number > r->expected ? number - r->expected : 0;
+    if (missing == 0)
+        return;
+    GW_COUNT_ADD(r->s->storage_counters.damaged, missing);
+    store_report(r->s, "segments %" PRIu64 " to %" PRIu64 " are missing from the log", r->expected,
+                 number - 1);
+}
+
+static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
+{
+    struct recovery *r = arg;
+    struct gw_store *s = r->s;
+    note_gap(r, number);
+    r->expected = number + 1;
+    uint64_t off;
+    const void *copy = copy_segment(s, segment, &off);
+    if (copy == NULL)
+        return -EIO;
     struct gw_segment_head head;
     memcpy(&head, copy, sizeof(head));
     struct window_segment seg = {
-        .number = number, .off = off, .durable_us = head.created_us, .len = (uint32_t)value.len};
-    index_segment(s, &seg, now_us);
+        .number = number, .off = off, .durable_us = head.created_us, .len = (uint32_t)segment.len};
+    index_segment(s, &seg, r->now_us);
     index_flush(s);
     return atomic_load(&s->failed) ? -EIO : 0;
 }
 
-static void report_gap(struct gw_store *s, uint64_t expected, uint64_t number)
-{
-    GW_COUNT_ADD(s->storage_counters.damaged, number - expected);
-    store_report(s, "segments %" PRIu64 " to %" PRIu64 " are missing from the log", expected,
-                 number - 1);
-}
-
+/* When batches of keys may be missing from the middle, their segments are used again where the log
+ * still has them: better twice than never. */
 static int recover_log(struct gw_store *s)
 {
-    uint64_t now_us = store_now_us(s), expected = s->state.segment_oldest;
-    /* From the very beginning: a spill that an engine lost to damage leaves its segments behind. */
-    uint8_t from[8] = {0};
-    struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_LOG, gw_bytes(NULL, 0));
-    int err = 0;
-    for (s->ops->seek(it, gw_bytes(from, sizeof(from))); !err && s->ops->valid(it);
-         s->ops->next(it)) {
-        struct gw_bytes key = s->ops->key(it), value = s->ops->value(it);
-        if (key.len != sizeof(from)) {
-            err = -EBADMSG;
-            break;
-        }
-        uint64_t number = gw_be64(key.p);
-        if (number > expected)
-            report_gap(s, expected, number);
-        err = load_segment(s, key, value, now_us);
-        expected = number + 1;
-    }
-    if (!err)
-        err = s->ops->status(it);
-    s->ops->iter_free(&it);
-    if (s->state.segment_next < expected)
-        s->state.segment_next = expected;
+    bool damaged = s->ops->damaged(s->engine);
+    uint64_t from = damaged ? 0 : s->state.segment_oldest;
+    struct recovery r = {.s = s, .now_us = store_now_us(s), .expected = from};
+    int err = s->ops->log_read(s->engine, from, load_segment, &r);
+    if (s->state.segment_next < r.expected)
+        s->state.segment_next = r.expected;
     s->segment_indexed = s->state.segment_next - 1;
     return err;
 }
@@ -113,6 +83,8 @@ int store_recover(struct gw_store *s, char err[256])
         snprintf(err, 256, "the commit log cannot be read: %s", strerror(-status));
         return status;
     }
+    /* The log's files do not say which of them were free. */
+    spill_trim_log(s);
     atomic_store(&s->segment_next, s->state.segment_next);
     atomic_store(&s->segment_oldest, s->state.segment_oldest);
     atomic_store(&s->window_messages, s->window.message_count);

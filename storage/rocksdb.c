@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded engine: one RocksDB, a column family a space. */
+/* The embedded engine: the log in files of its own, the keys in RocksDB, a column family a space.
+ */
 #include <rocksdb/c.h>
 
 #include <dirent.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,10 +14,13 @@
 
 #include "../dataplane/base/check.h"
 #include "engine.h"
+#include "log_file.h"
 #include "rocksdb_tuning.h"
 
 struct gw_engine {
+    struct log_file *log;
     rocksdb_t *db;
+    bool damaged;
     rocksdb_column_family_handle_t *cf[GW_SPACE_COUNT];
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *write_sync, *write_async;
@@ -113,13 +118,14 @@ static int keep_logs(const char *path, char kept[256])
     return err;
 }
 
-/* The log is damaged before its end. Nothing that can still be read is given up: the files are kept
- * for the operator, and the log is read again with its bad records skipped. Segments that went with
- * them show as a gap in the numbers, which the store reports. */
-static char *salvage(struct gw_engine *e, const struct gw_engine_options *o, char *text)
+/* RocksDB's own log is damaged before its end. Nothing that can still be read is given up: the
+ * files are kept for the operator, and the log is read again with its bad records skipped. What
+ * spills went with them is done again from the commit log, as far as that reaches back. */
+static char *salvage(struct gw_engine *e, const struct gw_engine_options *o, const char *path,
+                     char *text)
 {
     char kept[256], line[1024];
-    int err = keep_logs(o->path, kept);
+    int err = keep_logs(path, kept);
     if (err)
         return text;
     snprintf(
@@ -129,7 +135,8 @@ static char *salvage(struct gw_engine *e, const struct gw_engine_options *o, cha
         text, kept);
     o->report(o->report_arg, line);
     rocksdb_free(text);
-    return open_db(e, o->path, TUNING_SALVAGE);
+    e->damaged = true;
+    return open_db(e, path, TUNING_SALVAGE);
 }
 
 /* A column family that this program does not know was written by a later one. */
@@ -167,9 +174,18 @@ static void start_threads(void)
     rocksdb_env_destroy(env);
 }
 
+/* Memtables come and go by the megabyte. Left alone, malloc gives each back to the kernel and takes it
+ * again page by page; so it keeps what it has. For the whole process. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 8 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
+}
+
 static void rocks_free(struct gw_engine **ep)
 {
     struct gw_engine *e = *ep;
+    log_file_free(&e->log);
     for (int i = 0; i < GW_SPACE_COUNT; i++)
         if (e->cf[i] != NULL)
             rocksdb_column_family_handle_destroy(e->cf[i]);
@@ -199,31 +215,103 @@ static struct gw_engine *engine_new(void)
     return e;
 }
 
+static int make_dir(const char *path, char err[256])
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return 0;
+    int status = -errno;
+    snprintf(err, 256, "cannot make %.150s: %s", path, strerror(-status));
+    return status;
+}
+
+static int open_keys(struct gw_engine *e, const struct gw_engine_options *o, const char *path,
+                     char err[256])
+{
+    char *text = open_db(e, path, TUNING_STRICT);
+    if (text != NULL && status_of(text) == -EBADMSG)
+        text = salvage(e, o, path, text);
+    if (text == NULL)
+        return 0;
+    snprintf(err, 256, "%.250s", text);
+    int status = take_status(text);
+    if (status == -EBUSY)
+        snprintf(err, 256, "%.200s is in use by another process", o->path);
+    return status;
+}
+
 static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o, char err[256])
 {
-    if (mkdir(o->path, 0700) != 0 && errno != EEXIST) {
-        int status = -errno;
-        snprintf(err, 256, "cannot make %.150s: %s", o->path, strerror(errno));
-        return status;
+    char keys[256], log[256];
+    if (strlen(o->path) > 180) {
+        snprintf(err, 256, "the path of the store is too long");
+        return -ENAMETOOLONG;
     }
-    int status = refuse_unknown(o->path, err);
+    snprintf(keys, sizeof(keys), "%s/keys", o->path);
+    snprintf(log, sizeof(log), "%s/log", o->path);
+    int status = make_dir(o->path, err);
+    if (!status)
+        status = make_dir(keys, err);
+    if (!status)
+        status = refuse_unknown(keys, err);
     if (status)
         return status;
     start_threads();
+    keep_memory();
     struct gw_engine *e = engine_new();
-    char *text = open_db(e, o->path, TUNING_STRICT);
-    if (text != NULL && status_of(text) == -EBADMSG)
-        text = salvage(e, o, text);
-    if (text != NULL) {
-        snprintf(err, 256, "%.250s", text);
-        status = take_status(text);
-        if (status == -EBUSY)
-            snprintf(err, 256, "%.200s is in use by another process", o->path);
+    /* The keys first: their lock keeps a second process from both. */
+    status = open_keys(e, o, keys, err);
+    if (!status)
+        status = log_file_open(&e->log, log, o, err);
+    if (status)
         rocks_free(&e);
-        return status;
-    }
-    *out = e;
-    return 0;
+    else
+        *out = e;
+    return status;
+}
+
+/* ---- log ---- */
+
+static int rocks_log_read(struct gw_engine *e, uint64_t from,
+                          int (*each)(void *arg, uint64_t number, struct gw_bytes segment),
+                          void *arg)
+{
+    return log_file_read(e->log, from, each, arg);
+}
+
+static bool rocks_log_room(struct gw_engine *e)
+{
+    return log_file_room(e->log);
+}
+
+static void rocks_log_prepare(struct gw_engine *e)
+{
+    log_file_prepare(e->log);
+}
+
+static int rocks_log_append(struct gw_engine *e, const struct gw_log_entry *v, unsigned n,
+                            bool sync)
+{
+    return log_file_append(e->log, v, n, sync);
+}
+
+static bool rocks_log_pressed(struct gw_engine *e)
+{
+    return log_file_pressed(e->log);
+}
+
+static bool rocks_log_trim_frees(struct gw_engine *e, uint64_t below)
+{
+    return log_file_trim_frees(e->log, below);
+}
+
+static void rocks_log_trim(struct gw_engine *e, uint64_t below)
+{
+    log_file_trim(e->log, below);
+}
+
+static bool rocks_damaged(const struct gw_engine *e)
+{
+    return e->damaged;
 }
 
 /* ---- batches ---- */
@@ -259,11 +347,6 @@ static void rocks_put(struct gw_batch *b, enum gw_space space, struct gw_bytes k
 static void rocks_del(struct gw_batch *b, enum gw_space space, struct gw_bytes key)
 {
     rocksdb_writebatch_delete_cf(b->b, b->engine->cf[space], (const char *)key.p, key.len);
-}
-
-static void rocks_del_once(struct gw_batch *b, enum gw_space space, struct gw_bytes key)
-{
-    rocksdb_writebatch_singledelete_cf(b->b, b->engine->cf[space], (const char *)key.p, key.len);
 }
 
 static void rocks_del_range(struct gw_batch *b, enum gw_space space, struct gw_bytes first,
@@ -369,12 +452,19 @@ const struct gw_engine_ops gw_engine_rocksdb = {
     .name = "rocksdb",
     .open = rocks_open,
     .free = rocks_free,
+    .log_read = rocks_log_read,
+    .log_room = rocks_log_room,
+    .log_prepare = rocks_log_prepare,
+    .log_append = rocks_log_append,
+    .log_pressed = rocks_log_pressed,
+    .log_trim_frees = rocks_log_trim_frees,
+    .log_trim = rocks_log_trim,
+    .damaged = rocks_damaged,
     .batch_new = rocks_batch_new,
     .batch_free = rocks_batch_free,
     .batch_clear = rocks_batch_clear,
     .put = rocks_put,
     .del = rocks_del,
-    .del_once = rocks_del_once,
     .del_range = rocks_del_range,
     .write = rocks_write,
     .get = rocks_get,

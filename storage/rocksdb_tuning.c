@@ -20,8 +20,8 @@ rocksdb_options_t *tuning_db(enum tuning_recovery recovery)
     rocksdb_options_set_create_missing_column_families(o, 1);
 
     /* The default, point-in-time, drops all that follows a bad record without a word. Tolerating a
-     * torn tail only: the tail was never synced, so nothing in it was acknowledged; anything else
-     * makes the open fail, and rocksdb.c decides. */
+     * torn tail only: the tail was never synced, so what was in it is still in the commit log;
+     * anything else makes the open fail, and rocksdb.c decides. */
     rocksdb_options_set_wal_recovery_mode(o, recovery == TUNING_STRICT
                                                  ? rocksdb_tolerate_corrupted_tail_records_recovery
                                                  : rocksdb_skip_any_corrupted_records_recovery);
@@ -30,14 +30,13 @@ rocksdb_options_t *tuning_db(enum tuning_recovery recovery)
      * and what a start after a crash has to read. */
     rocksdb_options_set_max_total_wal_size(o, 256 * MIB);
 
-    /* The commit thread's memtable insert need not hold up the next write to the log file. */
-    rocksdb_options_set_enable_pipelined_write(o, 1);
-
-    /* One flush and one compaction at a time: they share a core with the commit thread. */
+    /* One flush and one compaction at a time: they share cores with everything else. */
     rocksdb_options_set_max_background_jobs(o, 2);
 
-    /* Let written data trickle to disk, so that no commit's fdatasync waits for a burst of it. */
+    /* Let written data trickle to disk, so that no fdatasync, ours least of all, waits for a burst
+     * of it: tables, and the write-ahead log, which spills write without syncing. */
     rocksdb_options_set_bytes_per_sync(o, MIB);
+    rocksdb_options_set_wal_bytes_per_sync(o, MIB);
 
     /* Whoever drops the last reference to a memtable or file must not pay for freeing it. */
     rocksdb_options_set_avoid_unnecessary_blocking_io(o, 1);
@@ -77,14 +76,6 @@ static void tables(rocksdb_options_t *o, rocksdb_cache_t *cache, bool whole_keys
     rocksdb_block_based_options_destroy(t);
 }
 
-static void tune_log(rocksdb_options_t *o)
-{
-    /* A segment is put and deleted within seconds, usually in the same memtable; the flush then
-     * writes neither. So the memtable is as large as a few seconds of full load. */
-    rocksdb_options_set_write_buffer_size(o, 64 * MIB);
-    rocksdb_options_set_max_write_buffer_number(o, 4);
-}
-
 static void tune_mailbox(rocksdb_options_t *o)
 {
     rocksdb_options_set_write_buffer_size(o, 64 * MIB);
@@ -105,9 +96,7 @@ rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache)
     rocksdb_options_set_compression(o, rocksdb_no_compression);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_write_buffer_size(o, 8 * MIB);
-    if (space == GW_SPACE_LOG)
-        tune_log(o);
-    else if (space == GW_SPACE_MAILBOX)
+    if (space == GW_SPACE_MAILBOX)
         tune_mailbox(o);
     tables(o, cache, space != GW_SPACE_MAILBOX);
     return o;

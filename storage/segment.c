@@ -3,15 +3,8 @@
 
 #include <errno.h>
 
-#include <isa-l/crc.h>
-
 #include "../dataplane/base/check.h"
-
-/* ISA-L chooses the instruction set at run time; 1 MiB takes some 60 us. */
-static uint32_t crc32c_add(uint32_t crc, const void *p, size_t len)
-{
-    return crc32_iscsi((unsigned char *)(uintptr_t)p, (int)len, crc);
-}
+#include "crc32c.h"
 
 /* Of a whole segment, its own crc field taken as zero. */
 static uint32_t segment_crc(const void *segment, size_t len)
@@ -19,7 +12,7 @@ static uint32_t segment_crc(const void *segment, size_t len)
     struct gw_segment_head head;
     memcpy(&head, segment, sizeof(head));
     head.crc32c = 0;
-    uint32_t crc = crc32c_add(UINT32_MAX, &head, sizeof(head));
+    uint32_t crc = crc32c_add(CRC32C_START, &head, sizeof(head));
     return ~crc32c_add(crc, (const uint8_t *)segment + sizeof(head), len - sizeof(head));
 }
 

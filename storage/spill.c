@@ -46,9 +46,6 @@ static unsigned spill_segment(struct gw_store *s, const struct window_segment *s
             spill_event(s, seg, events++, r);
         }
     }
-    uint8_t key[8];
-    gw_put_be64(key, seg->number);
-    s->ops->del_once(s->batch, GW_SPACE_LOG, gw_bytes(key, sizeof(key)));
     return messages;
 }
 
@@ -111,16 +108,36 @@ static size_t spill_oldest(struct gw_store *s, size_t limit)
     return n;
 }
 
+void spill_trim_log(struct gw_store *s)
+{
+    uint64_t below = s->state.segment_oldest;
+    if (!s->ops->log_trim_frees(s->engine, below))
+        return;
+    s->ops->batch_clear(s->batch);
+    meta_put_state(s, s->batch);
+    int err = s->ops->write(s->engine, s->batch, true);
+    if (err) {
+        GW_COUNT(s->storage_counters.errors);
+        store_fail(s, "making spilled messages durable", err);
+        return;
+    }
+    s->ops->log_trim(s->engine, below);
+    wake_up(&s->commit_wake);
+}
+
 bool spill_step(struct gw_store *s)
 {
-    return s->window.held_count > 0 && !atomic_load(&s->failed) && spill_oldest(s, 1) > 0;
+    if (s->window.held_count == 0 || atomic_load(&s->failed) || spill_oldest(s, 1) == 0)
+        return false;
+    spill_trim_log(s);
+    return true;
 }
 
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us)
 {
     if (s->window.held_count == 0 || atomic_load(&s->failed))
         return UINT64_MAX;
-    if (window_bytes(&s->window) > s->cfg.window_bytes_max)
+    if (window_bytes(&s->window) > s->cfg.window_bytes_max || s->ops->log_pressed(s->engine))
         return 0;
     uint64_t since_us = window_held_at(&s->window, 0)->indexed_us;
     /* The wall clock may step back: then the wait begins anew rather than for ever. */
@@ -132,12 +149,13 @@ static size_t due_count(const struct gw_store *s, uint64_t now_us)
 {
     uint64_t over = window_bytes(&s->window);
     over = over > s->cfg.window_bytes_max ? over - s->cfg.window_bytes_max : 0;
+    bool pressed = s->ops->log_pressed(s->engine);
     size_t n = 0;
     uint64_t bytes = 0;
-    for (; n < s->window.held_count; n++) {
+    for (; n < s->window.held_count && bytes < PASS_SPILL_BYTES_MAX; n++) {
         const struct window_held *h = window_held_at(&s->window, n);
         bool old = now_us >= h->indexed_us && now_us - h->indexed_us >= s->cfg.spill_after_us;
-        if ((!old && bytes >= over) || bytes >= PASS_SPILL_BYTES_MAX)
+        if (!old && !pressed && bytes >= over)
             break;
         bytes += h->s.len;
     }
@@ -149,5 +167,10 @@ unsigned spill_pass(struct gw_store *s, uint64_t now_us)
     if (atomic_load_explicit(&s->failed, memory_order_relaxed))
         return 0;
     size_t n = due_count(s, now_us);
-    return n == 0 ? 0 : (unsigned)spill_oldest(s, n);
+    if (n == 0)
+        return 0;
+    n = spill_oldest(s, n);
+    if (n > 0)
+        spill_trim_log(s);
+    return (unsigned)n;
 }

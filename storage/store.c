@@ -126,7 +126,10 @@ unsigned store_storage_pass(struct gw_store *s)
     uint64_t now_us = store_now_us(s);
     pop_requests(s);
     unsigned work = s->popped_count;
-    work += index_handover(s, now_us);
+    unsigned indexed = index_handover(s, now_us);
+    if (indexed > 0)
+        s->ops->log_prepare(s->engine);
+    work += indexed;
     for (unsigned i = 0; i < s->popped_count; i++)
         if (s->popped[i].r.op != GW_STORE_CAS)
             serve_one(s, &s->popped[i]);
@@ -333,8 +336,6 @@ static int open_rings(struct gw_store *s)
 
 static void close_all(struct gw_store *s)
 {
-    if (s->commit_batch != NULL)
-        s->ops->batch_free(&s->commit_batch);
     if (s->batch != NULL)
         s->ops->batch_free(&s->batch);
     if (s->engine != NULL)
@@ -355,12 +356,13 @@ static int open_engine(struct gw_store *s, char err[256])
 {
     struct gw_engine_options o = {.path = s->cfg.path,
                                   .disk = s->cfg.disk,
+                                  .sync = s->cfg.durability == GW_DURABILITY_SYNC,
+                                  .window_bytes_max = s->cfg.window_bytes_max,
                                   .report = s->cfg.report,
                                   .report_arg = s->cfg.report_arg};
     int status = s->ops->open(&s->engine, &o, err);
     if (status)
         return status;
-    s->commit_batch = s->ops->batch_new(s->engine);
     s->batch = s->ops->batch_new(s->engine);
     return store_recover(s, err);
 }

@@ -119,7 +119,8 @@ struct gw_store_completion {
     uint8_t op;
     bool more;
     uint16_t reserved;
-    int32_t status; /* 0 or negative errno; -EIO: the engine failed, nothing is promised */
+    int32_t status; /* 0 or negative errno; -EIO: the engine failed, nothing is promised; -ENOSPC:
+                       no room, nothing was written, others may fare better */
     uint64_t tag;
     uint64_t seq;
     uint64_t next;

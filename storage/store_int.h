@@ -14,9 +14,10 @@
 #include "wake.h"
 #include "window.h"
 
-/* One group commit: bounded, so that the first of many does not wait for the last. */
-#define COMMIT_SEGMENTS_MAX 256
-#define COMMIT_BYTES_MAX    (8u << 20)
+/* One group commit: bounded, so that the first of many does not wait for the last. It stops when
+ * this is exceeded, so it may be larger by one segment. */
+#define COMMIT_SEGMENTS_MAX GW_LOG_APPEND_SEGMENTS_MAX
+#define COMMIT_BYTES_MAX    (GW_LOG_APPEND_BYTES_MAX - GW_SEGMENT_BYTES_MAX)
 /* Segments between the commit thread and the storage thread. */
 #define HANDOVER_SLOTS 4096
 /* Requests that the storage thread takes in one pass, and so the largest batch of CAS. */
@@ -56,7 +57,7 @@ struct gw_store_client {
 /* What must survive, beside records: one value in META, written with every batch that changes it.
  */
 struct store_state {
-    uint64_t segment_oldest; /* the lowest number that may be in the log */
+    uint64_t segment_oldest; /* segments below have left the window for keys */
     uint64_t segment_next;   /* no number below was ever given twice */
     uint64_t position_floor; /* above every position that was ever removed */
     uint64_t events_trim;    /* events of segments below are forgotten */
@@ -99,8 +100,8 @@ struct gw_store {
 
     /* commit thread */
     struct wake commit_wake;
-    struct gw_batch *commit_batch;
     struct append appends[COMMIT_SEGMENTS_MAX];
+    struct gw_log_entry log_entries[COMMIT_SEGMENTS_MAX];
     unsigned next_client; /* who is served first in the next pass */
     _Atomic uint64_t segment_next;
     struct gw_store_counters commit_counters;
@@ -189,6 +190,8 @@ unsigned spill_pass(struct gw_store *s, uint64_t now_us);
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us);
 /* One step regardless of age. False when nothing is left or the engine failed. */
 bool spill_step(struct gw_store *s);
+/* The log gives up what is in the keys, once those are on disk: every few hundred segments. */
+void spill_trim_log(struct gw_store *s);
 
 /* recover.c */
 int store_recover(struct gw_store *s, char err[256]);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "../dataplane/base/check.h"
 
@@ -21,6 +22,8 @@ int window_open(struct window *w, uint64_t bytes_max)
     if (err)
         return err;
     w->cap = w->region.bytes;
+    /* Touched now: a page fault later would be the commit thread's. */
+    (void)madvise(w->region.base, w->region.bytes, MADV_POPULATE_WRITE);
     /* Sized for messages of half a KiB, so that it seldom grows while it serves. */
     w->mailbox_slots = SLOTS_MIN;
     while (w->mailbox_slots < SLOTS_MAX_AT_START && w->mailbox_slots < bytes_max / 512)

@@ -394,6 +394,7 @@ static void history(const char *engine, uint64_t seed, unsigned steps)
 {
     struct model *m = calloc(1, sizeof(*m));
     rig_begin(&m->rig, engine);
+    m->rig.cfg.window_bytes_max = 1 << 20;
     m->random = seed;
     m->trimmed = 0;
     for (unsigned i = 0; i < MAILBOXES; i++)
