@@ -2,8 +2,8 @@
 /*
  * The configuration file (libconfig syntax), read once at start and again by --check-config.
  *
- * docs/OPERATING.md and packaging/godwitd.conf list every setting; all of them are in one table in
- * config.c with type, range, default and help, from which errors and the printed reference come.
+ * packaging/godwitd.conf lists every setting (godwitd --help-config prints it); all are in one table,
+ * config_table.c, with type, range, default and help, from which errors and that reference come.
  */
 #ifndef GW_CONTROL_CONFIG_H
 #define GW_CONTROL_CONFIG_H

@@ -19,12 +19,12 @@ static int unreachable(const char *path, int err)
     fprintf(stderr, "godwitctl: no broker answers at %s: %s\n", path, strerror(err));
     switch (err) {
     case ENOENT:
-        fprintf(stderr, "  Is it running? systemctl start godwit, or godwitd --config FILE. A broker "
-                        "with another\n  control_socket is named by --socket PATH or $GODWIT_SOCKET.\n");
+        fprintf(stderr, "  Is it running? It is started by godwitd --config FILE. A broker with another "
+                        "control_socket\n  is named by --socket PATH or $GODWIT_SOCKET.\n");
         break;
     case ECONNREFUSED:
-        fprintf(stderr, "  A broker that listened there has ended; start it again: systemctl start "
-                        "godwit.\n");
+        fprintf(stderr, "  The broker that listened there has ended; start it again: godwitd --config "
+                        "FILE.\n");
         break;
     case EACCES:
     case EPERM:

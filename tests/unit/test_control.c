@@ -2,6 +2,7 @@
 /* The control socket: framing, JSON-RPC, who may use it, limits. */
 #include "control_rig.h"
 
+#include <ctype.h>
 #include <sys/syscall.h>
 
 #include "../../control/json_wipe.h"
@@ -72,6 +73,62 @@ Test(schema, every_command_is_described)
     json_t *all = schema_describe_all();
     cr_assert_eq(json_array_size(json_object_get(all, "methods")), schema_command_count);
     json_decref(all);
+}
+
+static char *read_document(const char *path)
+{
+    static char text[1 << 16];
+    FILE *f = fopen(path, "r");
+    cr_assert_not_null(f, "%s", path);
+    size_t len = fread(text, 1, sizeof(text) - 1, f), kept = 0;
+    cr_assert(len > 0 && feof(f));
+    fclose(f);
+    /* Without roff's backslashes and fonts, so that names read as they are typed. */
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '\\' && text[i + 1] == 'f')
+            i += 2;
+        else if (text[i] != '\\')
+            text[kept++] = text[i];
+    }
+    text[kept] = '\0';
+    return text;
+}
+
+static void assert_man_page_has(const char *page, const struct schema_command *c)
+{
+    char tag[96];
+    snprintf(tag, sizeof(tag), "\n.TP\n%s", c->cli != NULL ? c->cli : "receipts --follow");
+    const char *entry = strstr(page, tag);
+    cr_assert_not_null(entry, "no entry %s", tag + 5);
+    size_t end = strcspn(entry + 5, "\n");
+    for (unsigned i = 0; i < schema_param_count(c); i++) {
+        char name[64];
+        const struct schema_param *p = &c->params[i];
+        snprintf(name, sizeof(name), p->positional ? "%s" : "--%s", p->name);
+        for (char *at = name; *at != '\0'; at++)
+            *at = *at == '_' ? '-' : p->positional ? (char)toupper(*at) : *at;
+        const char *found = strstr(entry, name);
+        cr_assert(found != NULL && found < entry + 5 + end, "%s lacks %s", tag + 5, name);
+    }
+}
+
+Test(schema, every_command_and_option_is_in_the_man_page)
+{
+    const char *page = read_document(GW_SOURCE_ROOT "/docs/godwitctl.1");
+    for (unsigned i = 0; i < schema_command_count; i++)
+        if (schema_commands[i].cli != NULL ||
+            strcmp(schema_commands[i].method, "receipts.follow") == 0)
+            assert_man_page_has(page, &schema_commands[i]);
+}
+
+Test(schema, every_method_is_in_the_operators_guide)
+{
+    const char *guide = read_document(GW_SOURCE_ROOT "/docs/OPERATING.md");
+    for (unsigned i = 0; i < schema_command_count; i++) {
+        char quoted[64];
+        snprintf(quoted, sizeof(quoted), "`%s`", schema_commands[i].method);
+        cr_assert_not_null(strstr(guide, quoted), "%s", quoted);
+    }
 }
 
 /* ---- the socket ---- */
