@@ -6,7 +6,7 @@
 #include "crc32c.h"
 #include "segment.h"
 
-static uint32_t header_crc(const struct log_header *h)
+uint32_t log_header_crc(const struct log_header *h)
 {
     struct log_header copy = *h;
     copy.crc = 0;
@@ -24,12 +24,12 @@ void log_header_seal(struct log_header *h)
 {
     h->magic = LOG_HEADER_MAGIC;
     h->version = LOG_VERSION;
-    h->crc = header_crc(h);
+    h->crc = log_header_crc(h);
 }
 
 bool log_header_ok(const struct log_header *h)
 {
-    return h->magic == LOG_HEADER_MAGIC && h->crc == header_crc(h);
+    return h->magic == LOG_HEADER_MAGIC && h->crc == log_header_crc(h);
 }
 
 void log_frame_seal(struct log_frame *f)
@@ -68,7 +68,7 @@ static bool segment_ok(const struct log_scan *s, size_t off, const struct log_fr
 /* The append that begins at off. */
 struct extent {
     struct log_frame first;
-    size_t end;     /* of its last frame that could be read, padded */
+    size_t end;     /* of its last frame that could be read */
     bool complete;  /* all its frames are there and their segments whole */
     unsigned found; /* frames */
 };
@@ -90,7 +90,7 @@ static bool append_at(const struct log_scan *s, size_t off, struct extent *x)
         off += sizeof(f) + f.len;
         x->found++;
     }
-    x->end = log_padded(off);
+    x->end = off;
     return true;
 }
 
@@ -123,34 +123,44 @@ static size_t find_append(const struct log_scan *s, size_t off)
     return off < s->len ? off : s->len;
 }
 
+/* What begins at off, if anything, is not whole, and another append follows at `next`. */
+static int pass_over(struct log_scan *s, size_t off, const struct extent *x, size_t next,
+                     int (*each)(void *arg, uint64_t number, const void *segment, size_t len),
+                     void *arg)
+{
+    if (x == NULL) {
+        s->damaged_bytes += next - off;
+        return 0;
+    }
+    if (x->found < x->first.count)
+        s->damaged_bytes += next - x->end;
+    return give_append(s, off, x, each, arg);
+}
+
 int log_scan_file(struct log_scan *s,
                   int (*each)(void *arg, uint64_t number, const void *segment, size_t len),
                   void *arg)
 {
-    size_t off = LOG_BLOCK_BYTES;
-    s->end = off;
-    while (off < s->len) {
+    int err = 0;
+    s->end = LOG_BLOCK_BYTES;
+    while (!err && s->end < s->len) {
+        size_t off = s->end;
         struct extent x;
         bool begins = append_at(s, off, &x);
-        if (!begins || !x.complete) {
-            size_t next = find_append(s, begins ? x.end : off + LOG_BLOCK_BYTES);
-            if (next == s->len && s->newest) {
-                /* Nothing follows: the end, or an append that never became whole. */
-                s->torn_first = begins ? x.first.number : 0;
-                s->torn_count = begins ? x.first.count : 0;
-                return 0;
-            }
-            int err = begins ? give_append(s, off, &x, each, arg) : 0;
-            if (err)
-                return err;
-            s->damaged_bytes += next - (begins ? x.end : off);
-            s->end = off = next;
+        if (begins && x.complete) {
+            err = give_append(s, off, &x, each, arg);
+            s->end = log_padded(x.end);
             continue;
         }
-        int err = give_append(s, off, &x, each, arg);
-        if (err)
-            return err;
-        s->end = off = x.end;
+        size_t next = find_append(s, begins ? log_padded(x.end) : off + LOG_BLOCK_BYTES);
+        if (next == s->len && s->newest) {
+            /* Nothing follows: the end, or an append that never became whole. */
+            s->torn_first = begins ? x.first.number : 0;
+            s->torn_count = begins ? x.first.count : 0;
+            break;
+        }
+        err = pass_over(s, off, begins ? &x : NULL, next, each, arg);
+        s->end = next;
     }
-    return 0;
+    return err;
 }

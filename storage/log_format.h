@@ -50,6 +50,7 @@ static inline size_t log_padded(size_t len)
     return (len + LOG_BLOCK_BYTES - 1) & ~(size_t)(LOG_BLOCK_BYTES - 1);
 }
 
+uint32_t log_header_crc(const struct log_header *h);
 void log_header_seal(struct log_header *h);
 bool log_header_ok(const struct log_header *h);
 void log_frame_seal(struct log_frame *f);

@@ -105,7 +105,7 @@ static inline void rig_begin(struct rig *rig, const char *engine)
 
 static inline void rig_shell(const char *command, const char *a, const char *b)
 {
-    char line[256];
+    char line[640];
     snprintf(line, sizeof(line), "%s %s %s", command, a, b);
     cr_assert_eq(system(line), 0, "%s", line);
 }
