@@ -122,7 +122,8 @@ struct gw_read_slot {
     bool used;
     gw_block block;
     uint32_t cap;
-    uint64_t end; /* the account's durable_end when it was submitted */
+    uint64_t from; /* the session's cursor when it was submitted */
+    uint64_t end;  /* the account's durable_end when it was submitted */
 };
 
 struct gw_home {

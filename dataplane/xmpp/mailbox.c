@@ -89,10 +89,11 @@ void gw_home_refused(struct gw_lcore *l, uint32_t i, const struct gw_post *p)
     struct gw_home_session *s = gw_home_session(l, i);
     check(s->in_flight > 0);
     s->in_flight--;
-    if (p->n == GW_TAKEN_GONE)
+    /* Of an earlier epoch: one before it was refused first, and where to go on is known from that. */
+    if (p->n == GW_TAKEN_GONE || p->epoch != s->epoch)
         return;
     s->behind = true;
-    s->stalled = p->epoch == s->epoch || s->stalled;
+    s->stalled = true;
     if (p->deliver.position < s->cursor)
         s->cursor = p->deliver.position;
 }
@@ -160,7 +161,8 @@ static bool submit_read(struct gw_lcore *l, struct gw_read_slot *r, uint32_t ses
         return false;
     }
     *r = (struct gw_read_slot){.session = session, .generation = s->generation, .used = true,
-                               .block = b, .cap = cap, .end = a->durable_end};
+                               .block = b, .cap = cap, .from = s->cursor,
+                               .end = a->durable_end};
     s->reading = true;
     return true;
 }
@@ -341,6 +343,9 @@ void gw_home_read_done(struct gw_lcore *l, uint32_t index, const struct gw_store
         struct gw_home_session *s = gw_home_session(l, session);
         s->reading = false;
         if (!s->behind) { /* became unavailable meanwhile */
+        } else if (s->cursor != slot.from) { /* moved back meanwhile, by a refusal */
+            if (!s->stalled)
+                gw_home_read_later(l, session, 0);
         } else if (c->status != 0) {
             read_failed(l, session, c);
         } else {
