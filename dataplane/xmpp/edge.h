@@ -202,6 +202,9 @@ enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c);
 enum gw_handled gw_edge_unit(struct gw_lcore *l, gw_conn c);
 /* Send a stream error and close. Further input is dropped. */
 void gw_edge_stream_error(struct gw_lcore *l, gw_conn c, enum gw_stream_error e, const char *text);
+/* The same with an application's own condition (RFC 6120 section 4.9.4), an element or NULL. */
+void gw_edge_stream_error_with(struct gw_lcore *l, gw_conn c, enum gw_stream_error e,
+                               const char *text, const char *own_condition);
 /* Close after what is queued, answering or sending </stream:stream>. */
 void gw_edge_stream_close(struct gw_lcore *l, gw_conn c);
 

@@ -49,6 +49,17 @@ static bool read_h(const struct gw_lcore *l, uint32_t *h)
     return n > 0 && v <= UINT32_MAX;
 }
 
+/* XEP-0198 section 4. */
+static void refuse_ack(struct gw_lcore *l, gw_conn c, uint32_t h)
+{
+    char condition[128];
+    snprintf(condition, sizeof(condition),
+             "<handled-count-too-high xmlns='urn:xmpp:sm:3' h='%u' send-count='%u'/>", h,
+             gw_edge_conn(l, c)->out_count);
+    gw_edge_stream_error_with(l, c, GW_STREAM_UNDEFINED_CONDITION,
+                              "acknowledged more stanzas than were sent", condition);
+}
+
 static void take_ack(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
@@ -60,8 +71,7 @@ static void take_ack(struct gw_lcore *l, gw_conn c)
     GW_COUNT(l->edge_count.acks_in);
     e->r_outstanding = false;
     if (!gw_edge_confirm_stanzas(l, c, h))
-        gw_edge_stream_error(l, c, GW_STREAM_UNDEFINED_CONDITION,
-                             "acknowledged more stanzas than were sent");
+        refuse_ack(l, c, h);
 }
 
 enum gw_handled gw_edge_sm(struct gw_lcore *l, gw_conn c)

@@ -222,6 +222,12 @@ static void enter_closing(struct gw_lcore *l, gw_conn c)
 
 void gw_edge_stream_error(struct gw_lcore *l, gw_conn c, enum gw_stream_error err, const char *text)
 {
+    gw_edge_stream_error_with(l, c, err, text, NULL);
+}
+
+void gw_edge_stream_error_with(struct gw_lcore *l, gw_conn c, enum gw_stream_error err,
+                               const char *text, const char *own_condition)
+{
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     char buf[512];
     if (e->state == GW_EDGE_CLOSING)
@@ -238,6 +244,8 @@ void gw_edge_stream_error(struct gw_lcore *l, gw_conn c, enum gw_stream_error er
         gw_text_str(&t, text);
         gw_text_str(&t, "</text>");
     }
+    if (own_condition != NULL)
+        gw_text_str(&t, own_condition);
     gw_text_str(&t, "</stream:error></stream:stream>");
     gw_edge_write(l, c, gw_text_bytes(&t));
     gw_edge_drop_held(l, c);
