@@ -9,8 +9,8 @@
 #include "ledger.h"
 #include "ledger_jobs.h"
 
-#define SLICE_RECEIPTS 2000
-#define LIMIT_DEFAULT  200
+#define SLICE_RECEIPTS 2000 /* looked at in one iteration of the loop */
+#define SLICE_ROWS     50   /* and found */
 
 struct receipts_query {
     struct control *control;
@@ -166,9 +166,10 @@ static const struct receipt *go_on(const struct receipts_query *q, const struct 
 static bool look_in_memory(struct receipts_query *q, const struct ledger_table *t)
 {
     const struct receipt *r = go_on(q, t);
+    size_t rows_max = json_array_size(q->rows) + SLICE_ROWS;
     unsigned n = 0;
     q->started = true;
-    while (r != NULL && n++ < SLICE_RECEIPTS) {
+    while (r != NULL && n++ < SLICE_RECEIPTS && json_array_size(q->rows) < rows_max) {
         if (!add_row(q, r))
             return true;
         r = r->older;
@@ -225,7 +226,7 @@ static void receipts_list(struct rpc_request *rq, void *ctx)
     check(q != NULL);
     *q = (struct receipts_query){.control = c, .rq = rq, .filter = filter, .rows = json_array(),
                                  .next = c->queries};
-    q->limit = (unsigned)rpc_number(rq, "limit", LIMIT_DEFAULT);
+    q->limit = (unsigned)rpc_number(rq, "limit", SCHEMA_PAGE_ROWS_MAX);
     c->queries = q;
 }
 

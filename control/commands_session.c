@@ -7,7 +7,6 @@
 #include "../dataplane/base/check.h"
 #include "control_int.h"
 
-#define LIMIT_DEFAULT 200
 /* Questions to lcores for one answer: a search for a rare account ends early, with `next`. */
 #define ROUNDS_MAX 64
 
@@ -127,7 +126,7 @@ static void session_list(struct rpc_request *rq, void *ctx)
     const char *cursor = rpc_string(rq, "cursor");
     struct session_list *l = calloc(1, sizeof(*l));
     check(l != NULL);
-    *l = (struct session_list){.control = c, .limit = (unsigned)rpc_number(rq, "limit", LIMIT_DEFAULT)};
+    *l = (struct session_list){.control = c, .limit = (unsigned)rpc_number(rq, "limit", SCHEMA_PAGE_ROWS_MAX)};
     if (rpc_string(rq, "account") != NULL && !control_account_param(c, &rq, "account", &l->account)) {
         free(l);
         return;

@@ -413,7 +413,7 @@ static void user_list(struct rpc_request *rq, void *ctx)
     t->control = c;
     t->rq = rq;
     t->prefix = prefix != NULL ? prefix : "";
-    t->limit = (unsigned)rpc_number(rq, "limit", 200);
+    t->limit = (unsigned)rpc_number(rq, "limit", SCHEMA_PAGE_ROWS_MAX);
     t->rows = json_array();
     start_before_prefix(t);
     if (cursor != NULL && cursor[0] != '\0') {

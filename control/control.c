@@ -139,6 +139,7 @@ static void store_ready(struct poll_source *source, uint32_t events)
 static void set_gauges(struct control *c)
 {
     struct control_gauges g = {
+        .control_slice_us_max = c->slice_us_max,
         .control_jobs_running = c->jobs.running_count,
         .ledger_in_memory = ledger_table_count(ledger_memory(c->ledger)),
         .ledger_followers = ledger_follower_count(c->ledger),
@@ -173,9 +174,14 @@ static int work(struct control *c)
 static void run(struct control *c)
 {
     int wait_ms = 0;
+    uint64_t before_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
     while (!atomic_load(c->env->stop)) {
         poller_wait(&c->poller, wait_ms);
         wait_ms = work(c);
+        uint64_t after_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+        if (after_us - before_us > c->slice_us_max)
+            c->slice_us_max = after_us - before_us;
+        before_us = after_us;
     }
 }
 

@@ -17,6 +17,7 @@ struct job_follower;
 
 /* What other threads may look at: written by the control thread, once an iteration. */
 #define CONTROL_GAUGES(X)                                                                          \
+    X(control_slice_us_max, "longest slice of the control thread, in microseconds of CPU time")    \
     X(control_jobs_running, "jobs under way")                                                      \
     X(ledger_in_memory, "messages whose receipts are in memory")                                   \
     X(ledger_followers, "receipt streams open")                                                    \
@@ -41,6 +42,7 @@ struct control {
     struct receipts_query *queries;      /* that look in memory */
     struct job_follower *job_followers;
     uint64_t trim_at_us;                 /* steady clock */
+    uint64_t slice_us_max;
     uint64_t started_us; /* wall clock */
     uint64_t now_us;     /* steady clock, read once an iteration */
     struct control_gauges gauges;

@@ -10,6 +10,7 @@
 #include "schema.h"
 
 #define CTL_SOCKET_DEFAULT "/run/godwit/control.sock"
+#define CTL_ROWS_MAX       10000000
 
 /* Exit statuses; docs/godwitctl.1 lists them. */
 enum ctl_status {
@@ -79,12 +80,15 @@ int ctl_file_open(const char *path);
 /* Shows the progress of a job until it ends, then what it complained about. An exit status. */
 int ctl_job_watch(struct ctl_client *c, json_int_t job);
 
+/* ---- ctl_pages.c ---- */
+
+/* Asks for page after page, up to --limit; all of it, or CTL_ of what went wrong. */
+int ctl_pages(struct ctl_client *c, const struct ctl_args *a, json_t **whole);
+
 /* ---- ctl_show.c ---- */
 
-/* For people, on standard output. Pages of one answer are shown one after the other. */
+/* For people, on standard output. */
 void ctl_show(const struct schema_command *c, const json_t *result);
-/* The array in an answer that comes in pages, by method; NULL for others. */
-const char *ctl_page_rows(const char *method);
 
 /* ---- ctl_table.c ---- */
 

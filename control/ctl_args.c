@@ -115,9 +115,19 @@ static json_t *parse_value(const struct schema_param *p, const char *text)
     return json_string(text);
 }
 
-static bool set_value(struct ctl_args *a, const struct schema_param *p, const char *text)
+/* How many rows in all: they are asked for in pages, so that it may be more than one answer holds. */
+static bool is_row_limit(const struct ctl_args *a, const struct schema_param *p)
 {
+    return a->command->pages && strcmp(p->name, "limit") == 0;
+}
+
+static bool set_value(struct ctl_args *a, const struct schema_param *sp, const char *text)
+{
+    struct schema_param own = *sp;
+    const struct schema_param *p = &own;
     char err[512], accepted[256], option[64];
+    if (is_row_limit(a, sp))
+        own.max = CTL_ROWS_MAX;
     json_t *value = parse_value(p, text);
     if (value == NULL || !schema_check_value(p, value, err, sizeof(err))) {
         json_decref(value);

@@ -331,13 +331,6 @@ static void show_config(json_t *groups)
 
 /* ---- by method ---- */
 
-const char *ctl_page_rows(const char *method)
-{
-    if (strcmp(method, "user.list") == 0)
-        return "accounts";
-    return strcmp(method, "session.list") == 0 ? "sessions" : NULL;
-}
-
 void ctl_show(const struct schema_command *c, const json_t *r)
 {
     const char *m = c->method;

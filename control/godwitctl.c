@@ -23,39 +23,14 @@ static void show(const struct ctl_args *a, const json_t *result)
 
 /* ---- one answer, or all pages of it ---- */
 
-static int run_once(struct ctl_client *c, const struct ctl_args *a, const json_t *params)
+static int run_once(struct ctl_client *c, const struct ctl_args *a)
 {
     json_t *result = NULL;
-    int status = ctl_call(c, a->command->method, params, -1, &result);
+    int status = a->command->pages ? ctl_pages(c, a, &result)
+                                   : ctl_call(c, a->command->method, a->params, -1, &result);
     if (status == CTL_OK)
         show(a, result);
     json_decref(result);
-    return status;
-}
-
-/* Rows of all pages in one answer. */
-static int run_pages(struct ctl_client *c, const struct ctl_args *a, const char *rows_name)
-{
-    json_t *params = json_copy(a->params), *all = json_array();
-    bool more = true;
-    int status = CTL_OK;
-    while (more && status == CTL_OK) {
-        json_t *page = NULL;
-        status = ctl_call(c, a->command->method, params, -1, &page);
-        json_t *next = json_object_get(page, "next");
-        json_array_extend(all, json_object_get(page, rows_name));
-        more = next != NULL;
-        if (more)
-            json_object_set(params, "cursor", next);
-        json_decref(page);
-    }
-    if (status == CTL_OK) {
-        json_t *whole = json_pack("{s:O}", rows_name, all);
-        show(a, whole);
-        json_decref(whole);
-    }
-    json_decref(all);
-    json_decref(params);
     return status;
 }
 
@@ -73,7 +48,7 @@ static int run_with_secret(struct ctl_client *c, const struct ctl_args *a)
         return CTL_USAGE;
     }
     json_object_set_new(a->params, "password", value);
-    return run_once(c, a, a->params);
+    return run_once(c, a);
 }
 
 static int run_with_file(struct ctl_client *c, const struct ctl_args *a)
@@ -117,15 +92,13 @@ static bool has_secret(const struct schema_command *c)
 
 static int run(struct ctl_client *c, const struct ctl_args *a)
 {
-    const char *rows = ctl_page_rows(a->command->method);
-    bool one_page = json_object_get(a->params, "limit") != NULL;
     if (a->command->streams)
         return run_follow(c, a);
     if (has_secret(a->command))
         return run_with_secret(c, a);
     if (a->file != NULL)
         return run_with_file(c, a);
-    return rows != NULL && !one_page ? run_pages(c, a, rows) : run_once(c, a, a->params);
+    return run_once(c, a);
 }
 
 static int connect_and_run(const struct ctl_args *a)

@@ -12,7 +12,7 @@
 #include "clock.h"
 #include "import_line.h"
 
-#define WRITES_MAX      1024   /* under way at once */
+#define WRITES_MAX      512    /* under way at once */
 #define STEP_US         4000   /* other jobs come in between */
 #define ERRORS_MAX      100000 /* kept with line and reason; further ones are counted */
 #define ERRORS_A_REPLY  500
@@ -24,7 +24,8 @@ struct slot {
     struct store_op op;
     struct import *import;
     uint32_t line;
-    struct gw_jid_text jid;
+    char *jid;
+    uint16_t jid_len;
     struct gw_account account;
     uint8_t sealed[ACCOUNT_SEALED_BYTES_MAX];
     struct slot *next;
@@ -70,29 +71,16 @@ struct import *import_new(struct accounts *a, const char *domain, struct jobs *j
     struct import *im = calloc(1, sizeof(*im));
     check(im != NULL);
     *im = (struct import){.accounts = a, .jobs = jobs, .domain = domain, .fd = fd, .replace = replace};
-    im->buf = malloc(READ_BYTES);
-    im->slots = calloc(WRITES_MAX, sizeof(*im->slots));
-    check(im->buf != NULL && im->slots != NULL);
-    for (unsigned i = 0; i < WRITES_MAX; i++) {
-        im->slots[i].import = im;
-        im->slots[i].next = im->idle;
-        im->idle = &im->slots[i];
-    }
     return im;
 }
 
 static void import_free(void *ctx)
 {
     struct import *im = ctx;
-    check(im->busy_count == 0);
+    check(im->slots == NULL);
     for (uint64_t i = 0; i < im->complaint_count; i++)
         free(im->complaints[i].text);
     free(im->complaints);
-    OPENSSL_cleanse(im->buf, READ_BYTES);
-    OPENSSL_cleanse(&im->parsed, sizeof(im->parsed));
-    OPENSSL_cleanse(im->slots, WRITES_MAX * sizeof(*im->slots));
-    free(im->buf);
-    free(im->slots);
     close(im->fd);
     free(im);
 }
@@ -154,10 +142,17 @@ static void import_describe(struct job *job, void *ctx, json_t *into)
 
 /* ---- writing ---- */
 
+static struct gw_bytes key_of(const struct slot *s)
+{
+    return gw_bytes(s->jid, s->jid_len);
+}
+
 static void slot_end(struct slot *s)
 {
     struct import *im = s->import;
     account_wipe(&s->account);
+    free(s->jid);
+    s->jid = NULL;
     s->next = im->idle;
     im->idle = s;
     im->busy_count--;
@@ -176,7 +171,7 @@ static void store_failed(struct slot *s, int rc)
 
 static void write_account(struct slot *s, uint64_t expect, void (*finished)(struct store_op *))
 {
-    struct gw_bytes jid = gw_jid_bare(&s->jid);
+    struct gw_bytes jid = key_of(s);
     size_t len = accounts_seal(s->import->accounts, jid, &s->account, s->sealed);
     s->op = (struct store_op){.rq = {.op = GW_STORE_CAS, .ns = GW_NS_ACCOUNT, .key = jid.p,
                                      .key_len = (uint16_t)jid.len, .data = s->sealed,
@@ -205,7 +200,7 @@ static void old_read(struct store_op *op)
     struct slot *s = (struct slot *)op;
     struct gw_account old;
     if (op->done.status == 0 &&
-        accounts_open_sealed(s->import->accounts, gw_jid_bare(&s->jid), s->sealed, op->done.len,
+        accounts_open_sealed(s->import->accounts, key_of(s), s->sealed, op->done.len,
                              &old) != 0) {
         complain(s->import, s->line, "the account that exists cannot be read: delete it first");
         slot_end(s);
@@ -225,7 +220,7 @@ static void old_read(struct store_op *op)
 
 static void read_old(struct slot *s)
 {
-    struct gw_bytes jid = gw_jid_bare(&s->jid);
+    struct gw_bytes jid = key_of(s);
     s->op = (struct store_op){.rq = {.op = GW_STORE_GET, .ns = GW_NS_ACCOUNT, .key = jid.p,
                                      .key_len = (uint16_t)jid.len, .data = s->sealed,
                                      .data_len = sizeof(s->sealed)},
@@ -278,7 +273,9 @@ static void take_account(struct import *im)
     }
     im->idle = s->next;
     im->busy_count++;
-    s->jid = im->parsed.jid;
+    s->jid = strndup(im->parsed.jid.text, im->parsed.jid.bare_len);
+    s->jid_len = im->parsed.jid.bare_len;
+    check(s->jid != NULL);
     s->line = im->line;
     write_account(s, 0, created);
 }
@@ -363,8 +360,28 @@ static void begin(struct import *im, struct job *job)
     struct stat st;
     im->job = job;
     im->started_us = clock_steady_us();
+    im->buf = malloc(READ_BYTES);
+    im->slots = calloc(WRITES_MAX, sizeof(*im->slots));
+    check(im->buf != NULL && im->slots != NULL);
+    for (unsigned i = 0; i < WRITES_MAX; i++) {
+        im->slots[i].import = im;
+        im->slots[i].next = im->idle;
+        im->idle = &im->slots[i];
+    }
     if (fstat(im->fd, &st) == 0)
         atomic_store(&job->total, (uint64_t)st.st_size);
+}
+
+/* All that passed through it but the complaints. Here, on the job thread: it takes its time. */
+static void wipe(struct import *im)
+{
+    OPENSSL_cleanse(im->buf, READ_BYTES);
+    OPENSSL_cleanse(&im->parsed, sizeof(im->parsed));
+    OPENSSL_cleanse(im->slots, WRITES_MAX * sizeof(*im->slots));
+    free(im->buf);
+    free(im->slots);
+    im->buf = NULL;
+    im->slots = im->idle = NULL;
 }
 
 static enum job_step end(struct import *im)
@@ -377,6 +394,7 @@ static enum job_step end(struct import *im)
     else if (im->read_failed)
         job_fail(im->jobs, im->job, "the file could not be read to its end, only to line %u",
                  im->line);
+    wipe(im);
     return JOB_DONE;
 }
 

@@ -6,8 +6,10 @@
 #include "../dataplane/base/check.h"
 #include "clock.h"
 
-#define SLICE_EVENTS          256
-#define FOLLOWER_SLICE_EVENTS 64
+/* Events before a look at the clock, and the time for them in one iteration of the loop. */
+#define STEP_EVENTS     32
+#define SLICE_US        400
+#define CATCH_UP_EVENTS 32 /* of each follower that is behind, in one iteration */
 /* A follower that reads old events needs the messages that they are about. */
 #define FOLLOWER_RECEIPTS_MAX 20000
 #define FOLLOWER_BYTES_MAX    (16u << 20)
@@ -114,6 +116,16 @@ static bool take_event(void *ctx, const struct ledger_event *e)
     return true;
 }
 
+static enum ledger_read read_slice(struct ledger *l)
+{
+    uint64_t until_us = clock_steady_us() + SLICE_US;
+    enum ledger_read rc;
+    do
+        rc = ledger_reader_step(&l->reader, STEP_EVENTS, take_event, l);
+    while (rc == LEDGER_READ_MORE && clock_steady_us() < until_us);
+    return rc;
+}
+
 static bool read_new(struct ledger *l)
 {
     if (l->at_end && !l->ops->noted)
@@ -125,7 +137,7 @@ static bool read_new(struct ledger *l)
         l->ops->noted = false;
     l->at_end = false;
     l->retry_us = 0;
-    enum ledger_read rc = ledger_reader_step(&l->reader, SLICE_EVENTS, take_event, l);
+    enum ledger_read rc = read_slice(l);
     l->counters.dropped = ledger_table_dropped(l->table);
     tell_damaged(l);
     if (rc == LEDGER_READ_FAILED) {
@@ -158,7 +170,7 @@ static bool catch_up(struct follower *f)
         return false;
     if (f->table == NULL)
         f->table = ledger_table_new(FOLLOWER_RECEIPTS_MAX, FOLLOWER_BYTES_MAX);
-    enum ledger_read rc = ledger_reader_step(&f->reader, FOLLOWER_SLICE_EVENTS, take_old_event, f);
+    enum ledger_read rc = ledger_reader_step(&f->reader, CATCH_UP_EVENTS, take_old_event, f);
     /* Never live while a scan is under way: its buffer would be the store's still. */
     if (rc == LEDGER_READ_END && ledger_place_cmp(&f->reader.next, &l->reader.next) >= 0) {
         ledger_reader_free(&f->reader);

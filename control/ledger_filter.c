@@ -70,10 +70,13 @@ static json_t *text_json(struct gw_bytes s)
 
 static json_t *mailbox_json(const struct gw_mailbox_id *m)
 {
-    char hex[33];
-    for (int i = 0; i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", m->b[i]);
-    return json_string(hex);
+    static const char digits[] = "0123456789abcdef";
+    char hex[32];
+    for (int i = 0; i < 16; i++) {
+        hex[2 * i] = digits[m->b[i] >> 4];
+        hex[2 * i + 1] = digits[m->b[i] & 15];
+    }
+    return json_stringn(hex, sizeof(hex));
 }
 
 static void set_place(json_t *o, const struct ledger_place *p)

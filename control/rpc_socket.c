@@ -15,7 +15,8 @@
 #include "../dataplane/base/check.h"
 #include "json_wipe.h"
 
-#define READ_BYTES 16384
+#define READ_BYTES     16384
+#define OUT_BYTES_KEPT (1u << 20) /* of an empty queue: streams fill it again and again */
 
 /* ---- clients ---- */
 
@@ -245,9 +246,12 @@ static void flush(struct rpc_conn *c)
         else if (errno != EINTR)
             c->dead = true;
     }
-    free(c->out);
-    c->out = NULL;
-    c->out_off = c->out_len = c->out_cap = 0;
+    c->out_off = c->out_len = 0;
+    if (c->out_cap > OUT_BYTES_KEPT) {
+        free(c->out);
+        c->out = NULL;
+        c->out_cap = 0;
+    }
 }
 
 /* ---- the loop's share ---- */

@@ -13,9 +13,8 @@ static const char *const receipt_states[] = {"stored", "delivered", "received", 
      .max = 2047, .help = help_}
 #define ACCOUNT_FILTER(help_)                                                                      \
     {.name = "account", .type = SCHEMA_STRING, .min = 1, .max = 2047, .help = help_}
-#define LIMIT(default_, most)                                                                      \
-    {.name = "limit", .type = SCHEMA_NUMBER, .min = 1, .max = (most),                              \
-     .help = "at most so many in one answer (default " #default_ ")"}
+#define LIMIT(help_)                                                                               \
+    {.name = "limit", .type = SCHEMA_NUMBER, .min = 1, .max = SCHEMA_PAGE_ROWS_MAX, .help = help_}
 #define CURSOR(help_)                                                                              \
     {.name = "cursor", .type = SCHEMA_STRING, .min = 0, .max = 4096, .help = help_}
 #define JOB_ID                                                                                     \
@@ -50,7 +49,7 @@ const struct schema_command schema_commands[] = {
      .example = "godwitctl user list --prefix u1",
      .params = {{.name = "prefix", .type = SCHEMA_STRING, .min = 0, .max = 1023,
                  .help = "only addresses that begin so"},
-                LIMIT(200, 1000), CURSOR("go on behind this address")}},
+                LIMIT("only so many"), CURSOR("go on behind this address")}},
     {.method = "user.passwd", .cli = "user passwd", .summary = "change an account's password",
      .detail = "Sessions that are open stay open; see session end.",
      .example = "godwitctl user passwd alice",
@@ -73,7 +72,7 @@ const struct schema_command schema_commands[] = {
     {.method = "session.list", .cli = "session list", .summary = "list sessions", .pages = true,
      .detail = "Every bound resource with its address, and how many messages are on the way to it.",
      .example = "godwitctl session list --account alice",
-     .params = {ACCOUNT_FILTER("only this account's"), LIMIT(200, 500), CURSOR("where to go on")}},
+     .params = {ACCOUNT_FILTER("only this account's"), LIMIT("only so many"), CURSOR("where to go on")}},
     {.method = "session.end", .cli = "session end", .summary = "end the sessions of an account",
      .detail = "The client gets the stream error policy-violation and may log in again.",
      .example = "godwitctl session end alice",
@@ -92,7 +91,7 @@ const struct schema_command schema_commands[] = {
                  .help = "only messages stored for longer than this and not delivered"},
                 {.name = "age", .type = SCHEMA_DURATION, .min = 1, .max = 315360000,
                  .help = "only messages accepted within this time"},
-                LIMIT(200, 1000), CURSOR("only messages before this one")}},
+                LIMIT("the newest so many (default 200)"), CURSOR("only messages before this one")}},
     {.method = "receipts.follow", .summary = "send every further event", .streams = true,
      .detail = "The answer holds the cursor at which the stream starts; each notification "
                "receipts.event holds the event and the cursor behind it.",

@@ -33,6 +33,8 @@ struct schema_param {
 };
 
 #define SCHEMA_PARAMS_MAX 10
+/* Of one answer: what the control thread can put together in a slice. godwitctl asks again. */
+#define SCHEMA_PAGE_ROWS_MAX 200
 
 struct schema_command {
     const char *method;

@@ -134,7 +134,7 @@ Test(godwitctl, says_what_is_wrong_with_the_command_line)
     expect(ctl(NULL, "", "user", "add", "a", "secret", NULL), 2, "", "takes no argument secret");
     expect(ctl(NULL, "", "user", "add", "a", "--password=x", NULL), 2, "", "no option --password");
     expect(ctl(NULL, "", "user", "list", "--limit", "0", NULL), 2, "",
-           "--limit is 0, accepted: a number from 1 to 1000");
+           "--limit is 0, accepted: a number from 1 to 10000000");
     expect(ctl(NULL, "", "user", "list", "--limit", NULL), 2, "", "takes a value");
     expect(ctl(NULL, "", "receipts", "--state", "lost", NULL), 2, "", "--state is lost, accepted");
     expect(ctl(NULL, "", "receipts", "--age", "1w", NULL), 2, "", "or as 15m, 1h, 7d");
@@ -232,6 +232,32 @@ CONTROL_TEST(godwitctl, shows_what_there_is)
     expect(ctl(rig, "", "receipts", NULL), 0, "DELIVERED", "");
     expect(ctl(rig, "", "receipts", "--undelivered-for", "1h", "--json", NULL), 0, "\"receipts\": []",
            "");
+}
+
+/* More than one answer holds, all of it or some. */
+CONTROL_TEST(godwitctl, puts_pages_together)
+{
+    static const struct {
+        const char *limit;
+        size_t rows;
+        bool next;
+    } cases[] = {{"1000", 450, false}, {"450", 450, false}, {"201", 201, true}, {"7", 7, true}};
+    char jid[64];
+    for (int i = 0; i < 450; i++) {
+        snprintf(jid, sizeof(jid), "u%d@example.org/x", i);
+        rig_add_session(rig, jid, 1);
+    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct outcome o = ctl(rig, "", "session", "list", "--json", "--limit", cases[i].limit, NULL);
+        json_t *r = json_loads(o.out, 0, NULL), *rows = json_object_get(r, "sessions");
+        cr_assert_eq(json_array_size(rows), cases[i].rows);
+        cr_assert_eq(json_object_get(r, "next") != NULL, cases[i].next, "%s", cases[i].limit);
+        json_t *last = json_array_get(rows, cases[i].rows - 1);
+        snprintf(jid, sizeof(jid), "u%zu@example.org/x", cases[i].rows - 1);
+        cr_assert_str_eq(json_string_value(json_object_get(last, "jid")), jid);
+        json_decref(r);
+        done(&o);
+    }
 }
 
 CONTROL_TEST(godwitctl, follows_until_the_broker_ends)
