@@ -51,9 +51,10 @@ static void window_update(struct gw_tcp *t, struct conn *c, const struct tcp_seg
 }
 
 static void take_sample(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s,
-                        uint32_t rtt_us)
+                        const struct tcp_delivered *d)
 {
     /* After a repetition only the echoed timestamp tells which copy was answered. */
+    uint32_t rtt_us = d->resent ? 0 : d->rtt_us;
     if (rtt_us == 0 && (c->flags & CONN_TIMESTAMPS) && s->opt.has_timestamp && s->opt.ts_ecr != 0) {
         uint32_t ticks = t->now_ts - s->opt.ts_ecr;
         if (ticks < TCP_RTO_MAX_US >> 10)
@@ -63,7 +64,8 @@ static void take_sample(struct gw_tcp *t, struct conn *c, const struct tcp_segme
         tcp_rtt_sample(c, rtt_us);
 }
 
-static void new_ack(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+static void new_ack(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s,
+                    struct tcp_delivered *d)
 {
     uint32_t old_una = c->snd_una;
     uint32_t bytes = s->ack - old_una;
@@ -73,7 +75,8 @@ static void new_ack(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
         c->flags |= CONN_FIN_ACKED;
         bytes--;
     }
-    take_sample(t, c, s, tcp_flight_acked(t, c, s->ack));
+    tcp_flight_acked(t, c, s->ack, d);
+    take_sample(t, c, s, d);
     tcp_sendq_release(t, c, bytes);
     /* The peer's window reaches to the same place, seen from the new snd_una, until it says more. */
     uint32_t moved = s->ack - old_una;
@@ -84,10 +87,7 @@ static void new_ack(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
         c->backoff = 0;
         tcp_recovery_new_ack(t, c, bytes);
     }
-    if (c->flight_tail == 0)
-        tcp_rexmit_clear(c);
-    else
-        tcp_rexmit_set(t, c, REXMIT_RTO, tcp_rto_us(c));
+    tcp_tail_arm(t, c);
     if (has_something_to_send(c))
         tcp_dirty(t, c);
 }
@@ -120,12 +120,19 @@ bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s
         return false;
     }
     c->unanswered = 0;
-    bool moved = seq_lt(c->snd_una, s->ack);
+    bool moved = seq_lt(c->snd_una, s->ack), current = seq_leq(c->snd_una, s->ack);
     uint64_t acked = c->acked;
+    struct tcp_delivered d = {.highest = c->snd_una};
+    if ((c->flags & CONN_SACK) && current)
+        tcp_sack_input(t, c, s, &d);
     if (!moved && is_duplicate(c, s))
         tcp_recovery_duplicate_ack(t, c);
     if (moved)
-        new_ack(t, c, s);
+        new_ack(t, c, s, &d);
+    if ((c->flags & CONN_SACK) && current && c->state != STATE_SYN_RECEIVED) {
+        tcp_rack_input(t, c, &d);
+        tcp_tail_input(t, c, s, moved, &d);
+    }
     if (c->state == STATE_SYN_RECEIVED) {
         c->snd_wnd = (uint32_t)s->window << c->snd_scale;
         note_largest_window(t, c);

@@ -33,7 +33,9 @@ enum tcp_state {
 #define TCP_REXMITS(X)                                                                             \
     X(OFF, "off")                                                                                  \
     X(RTO, "retransmit")                                                                           \
-    X(PERSIST, "persist")
+    X(PERSIST, "persist")                                                                          \
+    X(REORDER, "reorder") /* RFC 8985: what may only be late is given this long */                 \
+    X(TAIL, "tail-probe") /* RFC 8985: nothing may follow that would show a loss */
 
 enum tcp_rexmit {
 #define X(name, text) REXMIT_##name,
@@ -72,7 +74,7 @@ enum conn_flag {
     CONN_PEER_FIN = 1 << 13,     /* the peer's FIN came, in order */
     CONN_FIN_KEPT = 1 << 14,     /* or is known, with text before it missing: cold fin_seq */
     CONN_EOF_TOLD = 1 << 15,     /* peer_closed was called */
-    CONN_LOST = 1 << 16,         /* some range in flight is marked lost */
+    CONN_LOST = 1 << 16,         /* some range in flight is marked lost and not sent again */
     CONN_RECOVERY = 1 << 17,     /* fast recovery, until cold recover is acknowledged */
     CONN_LOSS = 1 << 18,         /* after a retransmission timeout, likewise */
     CONN_SEND_LOST = 1 << 19,    /* one lost segment leaves whatever the congestion window says */
@@ -80,6 +82,12 @@ enum conn_flag {
     CONN_PROBE = 1 << 21,        /* send a probe that the peer has to answer */
     CONN_FORCE = 1 << 22,        /* the sender's silly-window wait is over */
     CONN_SCALE = 1 << 23,        /* window scaling negotiated (a scale may be 0) */
+    CONN_SACKED = 1 << 24,       /* some range in flight is SACKed */
+    CONN_REORDERED = 1 << 25,    /* the network was seen to change the order */
+    CONN_DUPLICATE = 1 << 26,    /* cold dsack_start, dsack_len are to be reported (RFC 2883) */
+    CONN_TAIL_PROBE = 1 << 27,   /* a tail loss probe is to be sent */
+    CONN_TAIL_SENT = 1 << 28,    /* and was: cold tail_end */
+    CONN_TAIL_RESENT = 1 << 29,  /* it repeated something */
 };
 
 struct conn {
@@ -120,16 +128,27 @@ struct cold {
     uint32_t at[TIMER_COUNT]; /* ticks */
     uint32_t ssthresh;
     uint32_t recover;    /* snd_nxt when recovery began */
-    uint32_t dup_bytes;  /* what duplicate ACKs say has left the network (without SACK) */
-    uint32_t lost_bytes; /* marked lost, not yet sent again */
+    union {
+        uint32_t dup_bytes;    /* without SACK: what duplicate ACKs say has left the network */
+        uint32_t rack_sent_us; /* with: when the latest of what has arrived was sent */
+    };
+    uint32_t rack_end;    /* where that ended */
+    uint32_t rack_rtt_us; /* and how long it took; 0: nothing known of this flight */
+    uint32_t rtt_us_min;  /* of this connection, 0: not measured */
+    uint32_t rack_round;  /* snd_nxt when the reordering window last grew */
+    uint32_t tail_end;    /* snd_nxt when the tail loss probe left */
     uint32_t cursor;     /* a slice of the queue where sending goes on, 0: none */
     uint32_t cursor_seq; /* of its first byte */
     uint32_t kept_tail;  /* ring of pieces received and kept, by sequence number */
-    uint32_t kept_bytes; /* in them */
-    uint32_t unread;     /* of these, in order: the user has not consumed them yet */
     uint32_t fin_seq;    /* with CONN_FIN_KEPT */
-    uint32_t challenge_at;
+    uint32_t sack_recent; /* in the piece that came last */
+    uint32_t dsack_start;
+    uint16_t dsack_len;
+    uint16_t challenge_at; /* in units of TCP_CHALLENGE_SHIFT */
     uint16_t kept_count;
+    uint16_t range_count; /* in flight */
+    uint8_t rack_quarters; /* reordering window, in quarters of the least round-trip time, less one */
+    uint8_t rack_keep;     /* recoveries until that shrinks again */
     uint8_t close_reason;
     uint8_t window_log2; /* the largest window the peer offered was at least 2^this */
     uint32_t cc[4];      /* of the congestion control */

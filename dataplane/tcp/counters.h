@@ -50,6 +50,8 @@
     X(retransmits, "segments sent again")                                                          \
     X(rto_fired, "retransmission timeouts")                                                        \
     X(recoveries, "fast recoveries entered")                                                       \
+    X(tail_probes_sent, "tail loss probes (RFC 8985)")                                             \
+    X(duplicates_reported, "acknowledgements that report a duplicate (RFC 2883)")                  \
     X(probes_sent, "zero-window probes")                                                           \
     X(keepalives_sent, "keepalive probes")                                                         \
     X(duplicate_acks_in, "duplicate acknowledgements")                                             \

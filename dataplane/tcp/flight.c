@@ -5,8 +5,9 @@
  * mechanism repeats everything. What left in one pass is one range, so a connection that answers
  * requests has one, and an idle one none.
  *
- * Nodes may run out. Then precision is lost, never progress: new bytes join the last range without
- * a round-trip sample, and a range that cannot be split is treated as a whole.
+ * Nodes may run out, and one connection may not have many. Then precision is lost, never progress:
+ * new bytes join the last range without a round-trip sample, a range that cannot be split is treated
+ * as a whole, and a SACK block that would need a split counts from the next whole range on.
  */
 #include "stack.h"
 
@@ -36,9 +37,15 @@ static uint32_t range_first(const struct gw_tcp *t, const struct conn *c)
     return c->flight_tail == 0 ? 0 : range_at(t, c->flight_tail)->next;
 }
 
+static bool can_add(const struct gw_tcp *t, const struct conn *c)
+{
+    return t->nodes.used_count < t->nodes.limit && cold_of(t, c)->range_count < TCP_RANGES_MAX;
+}
+
 /* Put a fresh node behind `prev`, or first when that is 0. */
 static void link_after(struct gw_tcp *t, struct conn *c, uint32_t prev, uint32_t i)
 {
+    cold_of(t, c)->range_count++;
     if (c->flight_tail == 0) {
         range_at(t, i)->next = i;
         c->flight_tail = i;
@@ -55,22 +62,23 @@ static void link_after(struct gw_tcp *t, struct conn *c, uint32_t prev, uint32_t
 static void drop_after(struct gw_tcp *t, struct conn *c, uint32_t prev)
 {
     uint32_t i = range_at(t, prev)->next;
-    if (i == prev)
+    if (i == prev) {
         c->flight_tail = 0;
-    else {
+    } else {
         range_at(t, prev)->next = range_at(t, i)->next;
         if (i == c->flight_tail)
             c->flight_tail = prev;
     }
+    cold_of(t, c)->range_count--;
     gw_slab_free(&t->nodes, i);
 }
 
 /* Cut range i in two at `at`. False without a node. */
 static bool split(struct gw_tcp *t, struct conn *c, uint32_t i, uint32_t at)
 {
-    uint32_t rest = gw_slab_alloc(&t->nodes);
-    if (rest == 0)
+    if (!can_add(t, c))
         return false;
+    uint32_t rest = gw_slab_alloc(&t->nodes);
     struct tcp_range *r = range_at(t, i);
     check(seq_lt(r->start, at) && seq_lt(at, r->end));
     *range_at(t, rest) = (struct tcp_range){
@@ -80,35 +88,37 @@ static bool split(struct gw_tcp *t, struct conn *c, uint32_t i, uint32_t at)
     return true;
 }
 
-static void lost_add(struct gw_tcp *t, struct conn *c, uint32_t bytes)
-{
-    cold_of(t, c)->lost_bytes += bytes;
-    c->flags |= CONN_LOST;
-}
-
-static void lost_sub(struct gw_tcp *t, struct conn *c, uint32_t bytes)
-{
-    struct cold *k = cold_of(t, c);
-    check(k->lost_bytes >= bytes);
-    k->lost_bytes -= bytes;
-    if (k->lost_bytes == 0)
-        c->flags &= ~(uint32_t)CONN_LOST;
-}
-
 static void pipe_sub(struct conn *c, uint32_t bytes)
 {
     check(c->pipe >= bytes);
     c->pipe -= bytes;
 }
 
-static bool nodes_left(const struct gw_tcp *t)
+/* What the counters say is what a walk finds. */
+static void check_walk(const struct gw_tcp *t, const struct conn *c)
 {
-    return t->nodes.used_count < t->nodes.limit;
+#ifdef GW_CHECK_SLOW
+    uint32_t pipe = 0, count = 0, at = c->snd_una;
+    bool lost = false;
+    for (uint32_t i = range_first(t, c); i != 0; i = range_after(t, c, i), count++) {
+        const struct tcp_range *r = range_at(t, i);
+        check(r->start == at && seq_lt(r->start, r->end));
+        at = r->end;
+        lost |= (r->flags & RANGE_LOST) != 0;
+        if (in_pipe(r))
+            pipe += range_len(r);
+    }
+    check(at == c->snd_nxt && pipe == c->pipe && count == cold_of(t, c)->range_count);
+    check(lost == ((c->flags & CONN_LOST) != 0));
+#else
+    (void)t;
+    (void)c;
+#endif
 }
 
 bool tcp_flight_has_room(const struct gw_tcp *t, const struct conn *c)
 {
-    return nodes_left(t) || (c->flight_tail != 0 && in_pipe(range_at(t, c->flight_tail)));
+    return can_add(t, c) || (c->flight_tail != 0 && in_pipe(range_at(t, c->flight_tail)));
 }
 
 void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
@@ -116,7 +126,7 @@ void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
     uint32_t now = (uint32_t)t->now_us;
     struct tcp_range *last = c->flight_tail != 0 ? range_at(t, c->flight_tail) : NULL;
     bool same = last != NULL && last->flags == 0 && last->sent_us == now;
-    if (same || !nodes_left(t)) {
+    if (same || !can_add(t, c)) {
         check(last != NULL && in_pipe(last));
         if (!same)
             last->flags |= RANGE_RESENT;
@@ -129,6 +139,7 @@ void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
     }
     c->snd_nxt += len;
     c->pipe += len;
+    check_walk(t, c);
 }
 
 /* The first lost range and the one before it (0: none), or 0. */
@@ -143,6 +154,14 @@ static uint32_t find_lost(const struct gw_tcp *t, const struct conn *c, uint32_t
     return 0;
 }
 
+/* After ranges have stopped being lost. */
+static void look_for_lost(const struct gw_tcp *t, struct conn *c)
+{
+    uint32_t prev;
+    if (find_lost(t, c, &prev) == 0)
+        c->flags &= ~(uint32_t)CONN_LOST;
+}
+
 uint32_t tcp_flight_first_lost(const struct gw_tcp *t, const struct conn *c, uint32_t *seq)
 {
     uint32_t prev, i = find_lost(t, c, &prev);
@@ -152,14 +171,19 @@ uint32_t tcp_flight_first_lost(const struct gw_tcp *t, const struct conn *c, uin
     return range_len(range_at(t, i));
 }
 
-/* Ranges sent again in one pass become one. */
-static void join_resent(struct gw_tcp *t, struct conn *c, uint32_t prev, uint32_t i)
+/* Neighbours of which nothing differs become one. */
+static bool join(struct gw_tcp *t, struct conn *c, uint32_t prev)
 {
-    struct tcp_range *a = range_at(t, prev), *b = range_at(t, i);
-    if (a->flags != b->flags || a->sent_us != b->sent_us)
-        return;
+    if (prev == 0 || prev == c->flight_tail)
+        return false;
+    struct tcp_range *a = range_at(t, prev), *b = range_at(t, a->next);
+    bool sacked = (a->flags & RANGE_SACKED) && (b->flags & RANGE_SACKED);
+    if (!sacked && (a->flags != b->flags || a->sent_us != b->sent_us))
+        return false;
+    a->flags |= b->flags;
     a->end = b->end;
     drop_after(t, c, prev);
+    return true;
 }
 
 void tcp_flight_resent(struct gw_tcp *t, struct conn *c, uint32_t len)
@@ -169,51 +193,130 @@ void tcp_flight_resent(struct gw_tcp *t, struct conn *c, uint32_t len)
     struct tcp_range *r = range_at(t, i);
     if (len < range_len(r))
         split(t, c, i, r->start + len);
-    lost_sub(t, c, range_len(r));
     c->pipe += range_len(r);
     r->flags = RANGE_RESENT;
     r->sent_us = (uint32_t)t->now_us;
-    if (prev != 0)
-        join_resent(t, c, prev, i);
+    join(t, c, prev);
+    look_for_lost(t, c);
+    check_walk(t, c);
 }
 
-uint32_t tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack)
+void tcp_flight_resend_last(struct gw_tcp *t, struct conn *c, uint32_t len)
 {
-    bool ambiguous = false, sampled = false;
-    uint32_t sent_us = 0;
+    uint32_t i = c->flight_tail;
+    struct tcp_range *r = range_at(t, i);
+    if (len < range_len(r) && split(t, c, i, r->end - len))
+        r = range_at(t, c->flight_tail);
+    r->flags |= RANGE_RESENT;
+    r->sent_us = (uint32_t)t->now_us;
+}
+
+/* Part of a range is known to have arrived. */
+static void note_arrival(struct gw_tcp *t, const struct tcp_range *r, uint32_t end,
+                         struct tcp_delivered *d)
+{
+    if (r->flags & RANGE_SACKED)
+        return;
+    bool resent = (r->flags & RANGE_RESENT) != 0;
+    d->bytes += end - r->start;
+    d->resent |= resent;
+    if (r->flags == 0) {
+        uint32_t rtt_us = (uint32_t)t->now_us - r->sent_us;
+        d->rtt_us = rtt_us > 0 ? rtt_us : 1;
+    }
+    if (!resent && seq_lt(end, d->highest))
+        d->reordered = true;
+    bool newer = seq_lt(d->sent_us, r->sent_us) ||
+                 (d->sent_us == r->sent_us && seq_lt(d->end, end));
+    if (!d->any || newer) {
+        d->any = true;
+        d->sent_us = r->sent_us;
+        d->end = end;
+        d->newest_resent = resent;
+    }
+}
+
+void tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack, struct tcp_delivered *d)
+{
+    bool was_lost = false;
     while (c->flight_tail != 0) {
         struct tcp_range *r = range_at(t, range_first(t, c));
         if (!seq_lt(r->start, ack))
             break;
-        uint32_t part = seq_min(r->end, ack) - r->start;
-        if (r->flags & RANGE_LOST)
-            lost_sub(t, c, part);
-        else if (in_pipe(r))
-            pipe_sub(c, part);
-        ambiguous |= (r->flags & RANGE_RESENT) != 0;
-        if (r->flags == 0) {
-            sampled = true;
-            sent_us = r->sent_us;
-        }
+        uint32_t end = seq_min(r->end, ack);
+        note_arrival(t, r, end, d);
+        if (in_pipe(r))
+            pipe_sub(c, end - r->start);
+        was_lost |= (r->flags & RANGE_LOST) != 0;
         if (seq_lt(ack, r->end)) {
             r->start = ack;
             break;
         }
         drop_after(t, c, c->flight_tail);
     }
-    if (ambiguous || !sampled)
-        return 0;
-    uint32_t rtt = (uint32_t)t->now_us - sent_us;
-    return rtt > 0 ? rtt : 1;
+    if (was_lost)
+        look_for_lost(t, c);
 }
 
-static void lose(struct gw_tcp *t, struct conn *c, struct tcp_range *r)
+uint32_t tcp_flight_highest_sacked(const struct gw_tcp *t, const struct conn *c)
+{
+    uint32_t highest = c->snd_una;
+    for (uint32_t i = range_first(t, c); i != 0; i = range_after(t, c, i))
+        if (range_at(t, i)->flags & RANGE_SACKED)
+            highest = range_at(t, i)->end;
+    return highest;
+}
+
+uint32_t tcp_flight_sacked_bytes(const struct gw_tcp *t, const struct conn *c)
+{
+    uint32_t bytes = 0;
+    for (uint32_t i = range_first(t, c); i != 0; i = range_after(t, c, i))
+        if (range_at(t, i)->flags & RANGE_SACKED)
+            bytes += range_len(range_at(t, i));
+    return bytes;
+}
+
+void tcp_flight_sack(struct gw_tcp *t, struct conn *c, struct tcp_sack block,
+                     struct tcp_delivered *d)
+{
+    uint32_t prev = 0;
+    bool was_lost = false;
+    for (uint32_t i = range_first(t, c); i != 0; prev = i, i = range_after(t, c, i)) {
+        struct tcp_range *r = range_at(t, i);
+        if (seq_leq(block.end, r->start))
+            break;
+        if (seq_leq(r->end, block.start) || (r->flags & RANGE_SACKED))
+            continue;
+        /* Of a range that begins before the block the rest comes next. */
+        if (seq_lt(r->start, block.start)) {
+            split(t, c, i, block.start);
+            continue;
+        }
+        if (seq_lt(block.end, r->end) && !split(t, c, i, block.end))
+            break;
+        note_arrival(t, r, r->end, d);
+        if (in_pipe(r))
+            pipe_sub(c, range_len(r));
+        was_lost |= (r->flags & RANGE_LOST) != 0;
+        r->flags = (r->flags | RANGE_SACKED) & ~(uint32_t)RANGE_LOST;
+        if (join(t, c, prev))
+            i = prev;
+        /* What follows may be SACKed already. */
+        while (join(t, c, i))
+            ;
+    }
+    if (was_lost)
+        look_for_lost(t, c);
+    check_walk(t, c);
+}
+
+static void lose(struct conn *c, struct tcp_range *r)
 {
     if (!in_pipe(r))
         return;
     pipe_sub(c, range_len(r));
-    lost_add(t, c, range_len(r));
     r->flags |= RANGE_LOST;
+    c->flags |= CONN_LOST;
 }
 
 void tcp_flight_lose_first(struct gw_tcp *t, struct conn *c, uint32_t len)
@@ -224,16 +327,22 @@ void tcp_flight_lose_first(struct gw_tcp *t, struct conn *c, uint32_t len)
     struct tcp_range *r = range_at(t, i);
     if (in_pipe(r) && len < range_len(r))
         split(t, c, i, r->start + len);
-    lose(t, c, r);
+    lose(c, r);
+    check_walk(t, c);
 }
 
 void tcp_flight_lose_all(struct gw_tcp *t, struct conn *c)
 {
-    uint32_t prev = 0;
-    uint32_t i = range_first(t, c);
+    uint32_t i = range_first(t, c), prev = 0;
+    /* The next byte that the peer expects cannot have been SACKed: it has thrown away what it had. */
+    bool reneged = i != 0 && (range_at(t, i)->flags & RANGE_SACKED);
     while (i != 0) {
         struct tcp_range *r = range_at(t, i);
-        lose(t, c, r);
+        if (reneged && (r->flags & RANGE_SACKED)) {
+            r->flags &= ~(uint32_t)RANGE_SACKED;
+            c->pipe += range_len(r);
+        }
+        lose(c, r);
         if (prev != 0 && (r->flags & RANGE_LOST) && (range_at(t, prev)->flags & RANGE_LOST)) {
             range_at(t, prev)->flags |= r->flags;
             range_at(t, prev)->end = r->end;
@@ -243,6 +352,31 @@ void tcp_flight_lose_all(struct gw_tcp *t, struct conn *c)
         }
         i = range_after(t, c, prev);
     }
+    check_walk(t, c);
+}
+
+uint32_t tcp_flight_lose_older(struct gw_tcp *t, struct conn *c, uint32_t sent_us, uint32_t end,
+                               uint32_t patience_us)
+{
+    uint32_t now = (uint32_t)t->now_us, wait_us = 0;
+    for (uint32_t i = range_first(t, c); i != 0; i = range_after(t, c, i)) {
+        struct tcp_range *r = range_at(t, i);
+        bool older = seq_lt(r->sent_us, sent_us) || (r->sent_us == sent_us && seq_lt(r->end, end));
+        if (!in_pipe(r) || !older)
+            continue;
+        uint32_t since = now - r->sent_us;
+        if (since >= patience_us)
+            lose(c, r);
+        else if (patience_us - since > wait_us)
+            wait_us = patience_us - since;
+    }
+    check_walk(t, c);
+    return wait_us;
+}
+
+uint32_t tcp_flight_oldest_us(const struct gw_tcp *t, const struct conn *c)
+{
+    return range_at(t, range_first(t, c))->sent_us;
 }
 
 void tcp_flight_clear(struct gw_tcp *t, struct conn *c)
@@ -250,6 +384,5 @@ void tcp_flight_clear(struct gw_tcp *t, struct conn *c)
     while (c->flight_tail != 0)
         drop_after(t, c, c->flight_tail);
     c->pipe = 0;
-    cold_of(t, c)->lost_bytes = 0;
     c->flags &= ~(uint32_t)CONN_LOST;
 }

@@ -5,11 +5,12 @@
 void tcp_challenge_ack(struct gw_tcp *t, struct conn *c)
 {
     struct cold *k = cold_of(t, c);
-    if (t->now_tick - k->challenge_at < TCP_CHALLENGE_US >> GW_TICK_SHIFT) {
+    uint16_t now = (uint16_t)(t->now_tick >> TCP_CHALLENGE_SHIFT);
+    if ((uint16_t)(now - k->challenge_at) < TCP_CHALLENGE_UNITS) {
         COUNT(t, challenge_acks_held);
         return;
     }
-    k->challenge_at = t->now_tick;
+    k->challenge_at = now;
     COUNT(t, challenge_acks);
     tcp_ack_now(t, c);
 }
@@ -96,9 +97,10 @@ static void syn_sent_input(struct gw_tcp *t, struct conn *c, const struct tcp_se
         tcp_dirty(t, c);
         return;
     }
-    uint32_t rtt_us = tcp_flight_acked(t, c, s->ack);
-    if (rtt_us != 0)
-        tcp_rtt_sample(c, rtt_us);
+    struct tcp_delivered d = {.any = false};
+    tcp_flight_acked(t, c, s->ack, &d);
+    if (d.rtt_us != 0)
+        tcp_rtt_sample(c, d.rtt_us);
     c->snd_una = s->ack;
     tcp_rexmit_clear(c);
     tcp_ack_now(t, c);
@@ -148,6 +150,8 @@ static void out_of_window(struct gw_tcp *t, struct conn *c, const struct tcp_seg
     COUNT(t, drop_sequence);
     if (s->flags & TCP_RST)
         return;
+    if (s->len > 0 && seq_lt(s->seq, c->rcv_nxt))
+        tcp_sack_note_duplicate(t, c, s->seq, seq_min(s->seq + s->len, c->rcv_nxt));
     if ((s->flags & TCP_SYN) && c->state == STATE_SYN_RECEIVED && s->seq + 1 == c->rcv_nxt) {
         /* The peer repeats its SYN: our answer was lost. */
         tcp_flight_lose_all(t, c);

@@ -21,6 +21,82 @@ static uint32_t piece_after(const struct gw_tcp *t, const struct cold *k, uint32
     return i == k->kept_tail ? 0 : piece_at(t, i)->next;
 }
 
+/* Where the bytes in order end: rcv_nxt counts the peer's FIN too. */
+static uint32_t text_edge(const struct conn *c)
+{
+    return c->flags & CONN_PEER_FIN ? c->rcv_nxt - 1 : c->rcv_nxt;
+}
+
+uint32_t tcp_kept_unread(const struct gw_tcp *t, const struct conn *c)
+{
+    if ((c->flags & CONN_KEPT) == 0)
+        return 0;
+    uint32_t first = piece_at(t, piece_first(t, cold_of(t, c)))->seq, edge = text_edge(c);
+    return seq_lt(first, edge) ? edge - first : 0;
+}
+
+bool tcp_kept_behind_gap(const struct gw_tcp *t, const struct conn *c)
+{
+    return (c->flags & CONN_KEPT) &&
+           seq_lt(text_edge(c), piece_end(piece_at(t, cold_of(t, c)->kept_tail)));
+}
+
+/* The blocks seen so far: the one that holds `recent` apart, of the others the last few. */
+struct block_list {
+    struct tcp_sack recent, others[TCP_SACKS_MAX];
+    bool has_recent;
+    unsigned other_count;
+};
+
+static void block_done(struct block_list *l, struct tcp_sack b, uint32_t recent)
+{
+    if (seq_leq(b.start, recent) && seq_lt(recent, b.end)) {
+        l->recent = b;
+        l->has_recent = true;
+    } else {
+        l->others[l->other_count++ % TCP_SACKS_MAX] = b;
+    }
+}
+
+unsigned tcp_kept_blocks(const struct gw_tcp *t, const struct conn *c, uint32_t recent,
+                         struct tcp_sack *blocks, unsigned room)
+{
+    const struct cold *k = cold_of(t, c);
+    struct block_list l = {.has_recent = false};
+    struct tcp_sack b = {c->rcv_nxt, c->rcv_nxt};
+    for (uint32_t i = piece_first(t, k); i != 0; i = piece_after(t, k, i)) {
+        const struct tcp_piece *p = piece_at(t, i);
+        if (seq_lt(p->seq, c->rcv_nxt))
+            continue;
+        if (p->seq != b.end) {
+            if (b.start != b.end)
+                block_done(&l, b, recent);
+            b.start = p->seq;
+        }
+        b.end = piece_end(p);
+    }
+    if (b.start != b.end)
+        block_done(&l, b, recent);
+    unsigned n = 0;
+    if (l.has_recent && room > 0)
+        blocks[n++] = l.recent;
+    unsigned left = l.other_count < TCP_SACKS_MAX ? l.other_count : TCP_SACKS_MAX;
+    for (; left > 0 && n < room; left--)
+        blocks[n++] = l.others[--l.other_count % TCP_SACKS_MAX];
+    return n;
+}
+
+uint32_t tcp_kept_bytes(const struct gw_tcp *t, const struct conn *c)
+{
+    if ((c->flags & CONN_KEPT) == 0)
+        return 0;
+    const struct cold *k = cold_of(t, c);
+    uint32_t bytes = 0;
+    for (uint32_t i = piece_first(t, k); i != 0; i = piece_after(t, k, i))
+        bytes += piece_at(t, i)->len;
+    return bytes;
+}
+
 static void link_after(struct gw_tcp *t, struct cold *k, uint32_t prev, uint32_t i)
 {
     k->kept_count++;
@@ -98,7 +174,6 @@ static uint32_t store(struct gw_tcp *t, struct conn *c, uint32_t *prev, uint32_t
         *prev = i;
         n = fill(t, i, p, len);
     }
-    cold_of(t, c)->kept_bytes += n;
     return n;
 }
 
@@ -121,9 +196,10 @@ static void keep(struct gw_tcp *t, struct conn *c, uint32_t seq, const uint8_t *
             uint32_t edge = seq_leq(q->seq, seq) ? piece_end(q) : q->seq;
             n = edge - seq < len ? edge - seq : len;
         }
-        if (next != 0 && seq_leq(piece_at(t, next)->seq, seq))
+        if (next != 0 && seq_leq(piece_at(t, next)->seq, seq)) {
             COUNT(t, drop_text_duplicate);
-        else if ((n = store(t, c, &prev, seq, p, n)) == 0)
+            tcp_sack_note_duplicate(t, c, seq, seq + n);
+        } else if ((n = store(t, c, &prev, seq, p, n)) == 0)
             return;
         seq += n;
         p += n;
@@ -141,7 +217,6 @@ static void close_gap(struct gw_tcp *t, struct conn *c)
             return;
         if (seq_lt(c->rcv_nxt, piece_end(p))) {
             uint32_t n = piece_end(p) - c->rcv_nxt;
-            k->unread += n;
             c->rcv_nxt += n;
             GW_COUNT_ADD(t->counters.text_bytes_in, n);
         }
@@ -171,7 +246,6 @@ static void drop_covered(struct gw_tcp *t, struct conn *c)
         if (!seq_lt(p->seq, c->rcv_nxt))
             return;
         uint32_t covered = seq_min(piece_end(p), c->rcv_nxt) - p->seq;
-        k->kept_bytes -= covered;
         p->seq += covered;
         p->off += covered;
         p->len -= covered;
@@ -185,7 +259,7 @@ static bool user_is_waiting(const struct gw_tcp *t, const struct conn *c)
 {
     if (c->flags & CONN_PAUSED)
         return false;
-    return (c->flags & CONN_KEPT) == 0 || cold_of(t, c)->unread == 0;
+    return tcp_kept_unread(t, c) == 0;
 }
 
 /*
@@ -216,7 +290,7 @@ void tcp_kept_receive(struct gw_tcp *t, struct conn *c, uint32_t seq, const uint
 void tcp_kept_deliver(struct gw_tcp *t, struct conn *c)
 {
     struct cold *k = cold_of(t, c);
-    while (k->unread > 0 && (c->flags & CONN_PAUSED) == 0) {
+    while (tcp_kept_unread(t, c) > 0 && (c->flags & CONN_PAUSED) == 0) {
         struct tcp_piece *p = piece_at(t, piece_first(t, k));
         const uint8_t *block = gw_arena_ptr(t->cfg.arena, p->block);
         size_t n = t->up.data(t->up_ctx, conn_index(t, c), block + p->off, p->len);
@@ -225,8 +299,6 @@ void tcp_kept_deliver(struct gw_tcp *t, struct conn *c)
             return;
         if (n < p->len)
             c->flags |= CONN_PAUSED;
-        k->unread -= (uint32_t)n;
-        k->kept_bytes -= (uint32_t)n;
         p->seq += (uint32_t)n;
         p->off += (uint32_t)n;
         p->len -= (uint32_t)n;
@@ -240,14 +312,10 @@ void tcp_kept_clear(struct gw_tcp *t, struct conn *c)
     struct cold *k = cold_of(t, c);
     while (k->kept_tail != 0)
         drop_first(t, c);
-    k->kept_bytes = 0;
-    k->unread = 0;
 }
 
 uint32_t tcp_kept_space(const struct gw_tcp *t, const struct conn *c)
 {
-    if ((c->flags & CONN_KEPT) == 0)
-        return t->cfg.recv_window_bytes;
-    uint32_t unread = cold_of(t, c)->unread;
+    uint32_t unread = tcp_kept_unread(t, c);
     return unread < t->cfg.recv_window_bytes ? t->cfg.recv_window_bytes - unread : 0;
 }

@@ -70,6 +70,7 @@ static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t
     struct gw_bytes pieces[GW_TCP_PAYLOAD_PIECES_MAX];
     uint32_t count, edge = c->rcv_edge;
     uint32_t asked = *len;
+    bool pure_ack = asked == 0 && flags == TCP_ACK;
     *len = tcp_sendq_gather(t, c, seq, asked, pieces, &count);
     if (*len < asked)
         flags &= (uint8_t)~TCP_FIN;
@@ -84,6 +85,9 @@ static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t
     };
     if (flags & TCP_SYN)
         syn_options(t, c, &h.opt);
+    /* With text they would not fit: the text is a full segment. */
+    if (pure_ack && (c->flags & CONN_SACK))
+        tcp_sack_write(t, c, &h.opt);
     if (h.opt.has_timestamp) {
         h.opt.ts_val = t->now_ts;
         h.opt.ts_ecr = c->ts_recent;
@@ -99,17 +103,18 @@ static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t
         return false;
     if (flags & TCP_ACK)
         acknowledged(c, edge);
+    if (pure_ack)
+        c->flags &= ~(uint32_t)CONN_DUPLICATE;
     return true;
 }
 
 static void after_sending(struct gw_tcp *t, struct conn *c)
 {
     c->flags &= ~(uint32_t)(CONN_SEND_LOST | CONN_FORCE);
-    /* What carries text is no duplicate ACK to a peer that has to count those. */
-    if ((c->flags & (CONN_SACK | CONN_KEPT)) != CONN_KEPT)
+    /* What carries text is no duplicate ACK, and has no SACK blocks. */
+    if ((c->flags & (CONN_KEPT | CONN_DUPLICATE)) == 0)
         c->acks_owed = 0;
-    if (c->rexmit != REXMIT_RTO)
-        tcp_rexmit_set(t, c, REXMIT_RTO, tcp_rto_us(c));
+    tcp_tail_after_sending(t, c);
 }
 
 enum sent { SENT_NOTHING, SENT_ONE, SENT_REFUSED };
@@ -136,6 +141,26 @@ static enum sent send_syn(struct gw_tcp *t, struct conn *c)
     return SENT_ONE;
 }
 
+/* Send [seq, seq + span) of what was sent before, FIN included; returns how much of it left, 0 when
+ * the port refused. */
+static uint32_t send_again(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32_t span)
+{
+    uint8_t flags = TCP_ACK;
+    uint32_t len = span;
+    if (is_opening(c)) {
+        flags = syn_flags(c);
+        len = 0;
+    } else if ((c->flags & CONN_FIN_SENT) && seq + span == c->snd_nxt) {
+        flags |= TCP_FIN;
+        len--;
+    }
+    uint32_t asked = len;
+    if (!send_segment(t, c, seq, flags, &len))
+        return 0;
+    COUNT(t, retransmits);
+    return len == asked ? span : len;
+}
+
 static enum sent send_lost(struct gw_tcp *t, struct conn *c)
 {
     uint32_t seq, span = tcp_flight_first_lost(t, c, &seq);
@@ -145,20 +170,10 @@ static enum sent send_lost(struct gw_tcp *t, struct conn *c)
     if ((c->flags & CONN_SEND_LOST) == 0 && !is_opening(c) &&
         tcp_recovery_pipe(t, c) + limit > c->cwnd)
         return SENT_NOTHING;
-    uint8_t flags = TCP_ACK;
-    uint32_t len = limit;
-    if (is_opening(c)) {
-        flags = syn_flags(c);
-        len = 0;
-    } else if ((c->flags & CONN_FIN_SENT) && seq + limit == c->snd_nxt) {
-        flags |= TCP_FIN;
-        len--;
-    }
-    uint32_t asked = len;
-    if (!send_segment(t, c, seq, flags, &len))
+    uint32_t left = send_again(t, c, seq, limit);
+    if (left == 0)
         return SENT_REFUSED;
-    COUNT(t, retransmits);
-    tcp_flight_resent(t, c, len == asked ? limit : len);
+    tcp_flight_resent(t, c, left);
     after_sending(t, c);
     return SENT_ONE;
 }
@@ -174,7 +189,7 @@ static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
     uint32_t room = c->cwnd > pipe ? c->cwnd - pipe : 0;
     uint32_t want = unsent < c->mss ? unsent : c->mss;
     *held = false;
-    if (want > room) {
+    if (want > room && (c->flags & CONN_TAIL_PROBE) == 0) {
         *held = true;
         return 0;
     }
@@ -217,9 +232,38 @@ static enum sent send_new(struct gw_tcp *t, struct conn *c)
     return SENT_ONE;
 }
 
+/* New text if there is any and the peer has room for it, whatever the congestion window says; else
+ * the last segment again. */
+static enum sent send_tail_probe(struct gw_tcp *t, struct conn *c)
+{
+    if ((c->flags & CONN_TAIL_PROBE) == 0)
+        return SENT_NOTHING;
+    /* What has happened since the timer may have made it pointless. */
+    if (c->flight_tail == 0 || (c->flags & (CONN_LOST | CONN_SACKED))) {
+        c->flags &= ~(uint32_t)CONN_TAIL_PROBE;
+        return SENT_NOTHING;
+    }
+    enum sent s = send_new(t, c);
+    if (s == SENT_NOTHING) {
+        uint32_t span = c->snd_nxt - c->snd_una < c->mss ? c->snd_nxt - c->snd_una : c->mss;
+        uint32_t left = send_again(t, c, c->snd_nxt - span, span);
+        /* Cut short by its number of pieces, it would not be the last: it stays as it was. */
+        if (left == span)
+            tcp_flight_resend_last(t, c, span);
+        if (left != 0)
+            tcp_tail_sent(t, c, true);
+        return left != 0 ? SENT_ONE : SENT_REFUSED;
+    }
+    if (s == SENT_ONE)
+        tcp_tail_sent(t, c, false);
+    return s;
+}
+
 static enum sent send_one(struct gw_tcp *t, struct conn *c)
 {
     enum sent s = is_opening(c) ? send_syn(t, c) : SENT_NOTHING;
+    if (s == SENT_NOTHING)
+        s = send_tail_probe(t, c);
     if (s == SENT_NOTHING)
         s = send_lost(t, c);
     /* What is lost goes before what is new. */

@@ -19,7 +19,9 @@
 #define TCP_RTO_AFTER_SYN_US  UINT32_C(3000000) /* RFC 6298 (5.7) */
 #define TCP_DELAYED_ACK_US    UINT32_C(40000)
 #define TCP_TIME_WAIT_US      UINT64_C(60000000)
-#define TCP_CHALLENGE_US      UINT32_C(100000) /* least time between two of one connection */
+/* Least time between two challenge ACKs of one connection: about 131 ms, in units of 2^9 ticks. */
+#define TCP_CHALLENGE_SHIFT   9u
+#define TCP_CHALLENGE_UNITS   4u
 #define TCP_EMIT_RETRY_US     UINT64_C(1000)
 #define TCP_FIN_WAIT_2_US     UINT64_C(120000000) /* silence of a peer that owes a FIN */
 /* Timeouts in a row that end a connection: R2 of RFC 9293 section 3.8.3. With a doubling from
@@ -29,6 +31,8 @@
 #define TCP_SYNACK_TIMEOUTS_MAX 5u
 #define TCP_UNANSWERED_MAX    15u
 #define TCP_DUP_ACKS          3u
+#define TCP_RANGES_MAX        256u /* in flight, of one connection */
+#define TCP_PEER_DELAY_US     UINT32_C(200000) /* how long a peer may delay the ACK of one segment */
 #define TCP_ACKS_OWED_MAX     64u
 #define TCP_BURST_SEGMENTS    16u /* of one connection in one turn of flush */
 #define TCP_REFUSALS_MAX      32u /* in a row, then flush gives up until the next call */
@@ -254,19 +258,76 @@ void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len);
 uint32_t tcp_flight_first_lost(const struct gw_tcp *t, const struct conn *c, uint32_t *seq);
 /* The first len of the first lost range leave again. */
 void tcp_flight_resent(struct gw_tcp *t, struct conn *c, uint32_t len);
-/* Everything before ack has arrived. Returns the round-trip time it shows, 0 when it shows none
- * (Karn's rule). */
-uint32_t tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack);
+/* What one acknowledgement says has arrived. */
+struct tcp_delivered {
+    uint32_t bytes;   /* newly */
+    uint32_t rtt_us;  /* round-trip time of something sent once, 0: none */
+    uint32_t highest; /* what had arrived before, to recognise reordering */
+    /* Of what arrived, that which was sent last. */
+    uint32_t sent_us, end;
+    bool any, newest_resent;
+    bool resent;    /* something was sent more than once: Karn's rule */
+    bool reordered; /* something sent once arrived after what was sent later */
+    bool duplicate; /* the peer reports a duplicate (RFC 2883) */
+};
+
+/* Everything before ack has arrived. */
+void tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack, struct tcp_delivered *d);
+/* And this, inside of what is under way. */
+void tcp_flight_sack(struct gw_tcp *t, struct conn *c, struct tcp_sack block,
+                     struct tcp_delivered *d);
+/* End of the last SACKed range; snd_una when there is none. */
+uint32_t tcp_flight_highest_sacked(const struct gw_tcp *t, const struct conn *c);
+uint32_t tcp_flight_sacked_bytes(const struct gw_tcp *t, const struct conn *c);
+/* What was sent before (sent_us, end) and at least patience_us ago is lost. Returns how long to wait
+ * for the rest of it, 0 when there is none. */
+uint32_t tcp_flight_lose_older(struct gw_tcp *t, struct conn *c, uint32_t sent_us, uint32_t end,
+                               uint32_t patience_us);
+/* The last len leave again. */
+void tcp_flight_resend_last(struct gw_tcp *t, struct conn *c, uint32_t len);
+/* When the first range was last sent. Something is in flight. */
+uint32_t tcp_flight_oldest_us(const struct gw_tcp *t, const struct conn *c);
 /* The first len of what is under way is lost, unless known to be. */
 void tcp_flight_lose_first(struct gw_tcp *t, struct conn *c, uint32_t len);
 void tcp_flight_lose_all(struct gw_tcp *t, struct conn *c);
 void tcp_flight_clear(struct gw_tcp *t, struct conn *c);
+
+/* ---- sack.c: RFC 2018, 2883 ---- */
+
+/* The SACK blocks of an acceptable acknowledgement, before snd_una moves. */
+void tcp_sack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s,
+                    struct tcp_delivered *d);
+/* [start, end) has come a second time. */
+void tcp_sack_note_duplicate(struct gw_tcp *t, struct conn *c, uint32_t start, uint32_t end);
+/* The blocks for an acknowledgement of ours. */
+void tcp_sack_write(struct gw_tcp *t, struct conn *c, struct tcp_options *o);
+
+/* ---- rack.c: RFC 8985, for connections with SACK ---- */
+
+void tcp_rack_input(struct gw_tcp *t, struct conn *c, const struct tcp_delivered *d);
+/* What could only be late has had its time. */
+void tcp_rack_fire(struct gw_tcp *t, struct conn *c);
+void tcp_rack_recovered(struct gw_tcp *t, struct conn *c);
+
+/* ---- tail.c: the same RFC's tail loss probe ---- */
+
+/* An acknowledgement has moved snd_una: the deadline of what is under way begins again, as a probe
+ * or a timeout. */
+void tcp_tail_arm(struct gw_tcp *t, struct conn *c);
+void tcp_tail_after_sending(struct gw_tcp *t, struct conn *c);
+void tcp_tail_fire(struct gw_tcp *t, struct conn *c);
+void tcp_tail_sent(struct gw_tcp *t, struct conn *c, bool resent);
+/* After an acknowledgement: whether a probe has repaired a loss. */
+void tcp_tail_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s, bool moved,
+                    const struct tcp_delivered *d);
 
 /* ---- recovery.c: what acknowledgements and timeouts say about loss ---- */
 
 /* bytes of text are newly acknowledged; snd_una has moved. */
 void tcp_recovery_new_ack(struct gw_tcp *t, struct conn *c, uint32_t bytes);
 void tcp_recovery_duplicate_ack(struct gw_tcp *t, struct conn *c);
+/* Ranges were marked lost: the congestion control hears of it once a round. */
+void tcp_recovery_begin(struct gw_tcp *t, struct conn *c);
 void tcp_recovery_timeout(struct gw_tcp *t, struct conn *c);
 /* Bytes under way as the congestion window counts them. */
 uint32_t tcp_recovery_pipe(const struct gw_tcp *t, const struct conn *c);
@@ -279,6 +340,15 @@ void tcp_kept_receive(struct gw_tcp *t, struct conn *c, uint32_t seq, const uint
 /* Hand over what is in order, until the user pauses. */
 void tcp_kept_deliver(struct gw_tcp *t, struct conn *c);
 void tcp_kept_clear(struct gw_tcp *t, struct conn *c);
+/* In order, but not yet taken by the user. */
+uint32_t tcp_kept_unread(const struct gw_tcp *t, const struct conn *c);
+/* Whether something is kept that cannot be delivered yet. */
+bool tcp_kept_behind_gap(const struct gw_tcp *t, const struct conn *c);
+/* Contiguous runs behind the gap for SACK: first the one that holds `recent`, then from the highest
+ * down, which are likely to be the next most recent (RFC 2018 section 4). Returns how many. */
+unsigned tcp_kept_blocks(const struct gw_tcp *t, const struct conn *c, uint32_t recent,
+                         struct tcp_sack *blocks, unsigned room);
+uint32_t tcp_kept_bytes(const struct gw_tcp *t, const struct conn *c);
 /* Bytes that the receive window may be open for. */
 uint32_t tcp_kept_space(const struct gw_tcp *t, const struct conn *c);
 

@@ -61,7 +61,8 @@ struct conn *tcp_conn_begin(struct gw_tcp *t, const struct gw_tcp_tuple *tuple,
         .mss = TCP_MSS_DEFAULT_V4,
         .heard = t->now_coarse,
     };
-    *cold_of(t, c) = (struct cold){.challenge_at = t->now_tick - TCP_CHALLENGE_US};
+    *cold_of(t, c) = (struct cold){
+        .challenge_at = (uint16_t)((t->now_tick >> TCP_CHALLENGE_SHIFT) - TCP_CHALLENGE_UNITS)};
     tcp_rtt_init(c);
     tcp_state_set(t, c, state);
     tcp_table_insert(t, tuple, i);
@@ -167,7 +168,7 @@ void tcp_conn_bury(struct gw_tcp *t, struct conn *c)
 
 void tcp_conn_end_if_done(struct gw_tcp *t, struct conn *c)
 {
-    if ((c->flags & CONN_KEPT) && cold_of(t, c)->unread > 0)
+    if (tcp_kept_unread(t, c) > 0)
         return;
     if (c->state == STATE_TIME_WAIT) {
         tcp_conn_end(t, c, GW_TCP_CLOSED_DONE);

@@ -296,7 +296,7 @@ struct gw_tcp_queue gw_tcp_queue(const struct gw_tcp *t, gw_conn i)
     return (struct gw_tcp_queue){
         .sent_end = c->acked + c->queue_bytes,
         .acked = c->acked,
-        .kept_bytes = c->flags & CONN_KEPT ? cold_of(t, c)->kept_bytes : 0,
+        .kept_bytes = tcp_kept_bytes(t, c),
     };
 }
 

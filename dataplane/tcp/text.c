@@ -61,8 +61,7 @@ static void peer_fin(struct gw_tcp *t, struct conn *c)
 
 void tcp_text_consumed(struct gw_tcp *t, struct conn *c)
 {
-    bool all = (c->flags & CONN_KEPT) == 0 || cold_of(t, c)->unread == 0;
-    if (all && (c->flags & CONN_PEER_FIN) && (c->flags & CONN_EOF_TOLD) == 0) {
+    if (tcp_kept_unread(t, c) == 0 && (c->flags & CONN_PEER_FIN) && (c->flags & CONN_EOF_TOLD) == 0) {
         c->flags |= CONN_EOF_TOLD;
         t->up.peer_closed(t->up_ctx, conn_index(t, c));
         if (conn_is_dead(c))
@@ -95,8 +94,7 @@ struct text {
     bool fin;
 };
 
-static struct text cut_to_window(struct gw_tcp *t, const struct conn *c,
-                                 const struct tcp_segment *s)
+static struct text cut_to_window(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
     struct text x = {s->seq, s->len, s->text, (s->flags & TCP_FIN) != 0};
     if (seq_lt(x.seq, c->rcv_nxt)) {
@@ -104,6 +102,7 @@ static struct text cut_to_window(struct gw_tcp *t, const struct conn *c,
         if (x.len > 0)
             COUNT(t, drop_text_duplicate);
         old = old < x.len ? old : x.len;
+        tcp_sack_note_duplicate(t, c, x.seq, x.seq + old);
         x.seq += old;
         x.p += old;
         x.len -= old;
@@ -123,11 +122,6 @@ static struct text cut_to_window(struct gw_tcp *t, const struct conn *c,
     return x;
 }
 
-static bool behind_gap(const struct gw_tcp *t, const struct conn *c)
-{
-    return (c->flags & CONN_KEPT) && cold_of(t, c)->kept_bytes > cold_of(t, c)->unread;
-}
-
 void tcp_text_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
     if (s->len == 0 && (s->flags & TCP_FIN) == 0)
@@ -138,9 +132,11 @@ void tcp_text_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
         return;
     }
     struct text x = cut_to_window(t, c, s);
-    bool gap = behind_gap(t, c) || (c->flags & CONN_FIN_KEPT), early = x.seq != c->rcv_nxt;
-    if (early)
+    bool gap = tcp_kept_behind_gap(t, c) || (c->flags & CONN_FIN_KEPT), early = x.seq != c->rcv_nxt;
+    if (early) {
         COUNT(t, out_of_order_in);
+        cold_of(t, c)->sack_recent = x.seq;
+    }
     if (x.fin) {
         c->flags |= CONN_FIN_KEPT;
         cold_of(t, c)->fin_seq = x.seq + x.len;

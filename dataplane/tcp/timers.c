@@ -69,7 +69,7 @@ static void probe(struct gw_tcp *t, struct conn *c)
         c->backoff++;
     c->flags |= CONN_PROBE;
     tcp_dirty(t, c);
-    tcp_rexmit_set(t, c, c->rexmit, tcp_rto_us(c));
+    tcp_rexmit_set(t, c, c->flight_tail != 0 ? REXMIT_RTO : REXMIT_PERSIST, tcp_rto_us(c));
 }
 
 static void retransmit(struct gw_tcp *t, struct conn *c)
@@ -92,6 +92,11 @@ static void rexmit_fire(struct gw_tcp *t, struct conn *c)
     bool window_closed = c->snd_wnd == 0 && c->state >= STATE_ESTABLISHED;
     if (window_closed) {
         probe(t, c);
+    } else if (c->rexmit == REXMIT_REORDER) {
+        tcp_rexmit_clear(c);
+        tcp_rack_fire(t, c);
+    } else if (c->rexmit == REXMIT_TAIL) {
+        tcp_tail_fire(t, c);
     } else if (c->rexmit == REXMIT_PERSIST) {
         c->flags |= CONN_FORCE;
         tcp_rexmit_clear(c);

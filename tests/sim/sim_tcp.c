@@ -112,14 +112,13 @@ static void dump_host(const struct host *h)
         const struct conn *c = conn_at(t, i);
         if (c->flags == 0)
             continue;
-        const struct cold *k = cold_of(t, c);
         fprintf(stderr,
-                "  flow %d %s flags %x una %u nxt +%u wnd %u queue %u pipe %u lost %u cwnd %u "
+                "  flow %d %s flags %x una %u nxt +%u wnd %u queue %u pipe %u cwnd %u "
                 "rexmit %u timers %x backoff %u unanswered %u | nxt %u edge +%u kept %u unread %u\n",
                 h->flow_of[i] - 1, states[c->state], c->flags, c->snd_una,
-                c->snd_nxt - c->snd_una, c->snd_wnd, c->queue_bytes, c->pipe, k->lost_bytes,
-                c->cwnd, c->rexmit, c->timers, c->backoff, c->unanswered, c->rcv_nxt,
-                c->rcv_edge - c->rcv_nxt, k->kept_bytes, k->unread);
+                c->snd_nxt - c->snd_una, c->snd_wnd, c->queue_bytes, c->pipe, c->cwnd,
+                c->rexmit, c->timers, c->backoff, c->unanswered, c->rcv_nxt,
+                c->rcv_edge - c->rcv_nxt, tcp_kept_bytes(t, c), tcp_kept_unread(t, c));
     }
 }
 

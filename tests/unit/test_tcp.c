@@ -854,7 +854,7 @@ Test(tcp_attack, challenges_are_limited)
 {
     struct script *s = script_open(NULL);
     script_run(s, OPEN, "< S seq 1", "> A seq 1 ack 1", "< S seq 1", "< S seq 1", "< R seq 5",
-               "+ 101ms", "< S seq 1", "> A seq 1 ack 1");
+               "+ 140ms", "< S seq 1", "> A seq 1 ack 1");
     cr_assert_eq(counters(s)->challenge_acks, 2);
     cr_assert_eq(counters(s)->challenge_acks_held, 3);
     script_drop(&s);
