@@ -14,7 +14,9 @@
 #include "ledger.h"
 #include "ledger_jobs.h"
 #include "metrics.h"
+#include "priority.h"
 
+#define CONTROL_THREAD_NICE 5   /* behind commit and storage where they share a CPU */
 #define IDLE_WAIT_MS        100 /* how soon *stop is seen */
 #define LCORE_WAIT_MS       1   /* lcores answer by ring, without waking anybody */
 #define REQUEST_JOBS_MAX    64  /* under way for requests; more are refused */
@@ -252,6 +254,7 @@ int gw_control_run(const struct gw_control_env *env)
     c->env = env;
     c->started_us = clock_wall_us();
     json_wipe_on_free();
+    lower_priority(CONTROL_THREAD_NICE);
     open_inside(c);
     int rc = open_sockets(c, err);
     if (rc == 0) {

@@ -10,14 +10,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../dataplane/base/check.h"
 #include "clock.h"
+#include "priority.h"
 
-/* The commit core may share the CPU: key derivation must not stand in its way. */
-#define JOB_THREAD_NICE 10
+/* Besides what it inherits from the control thread. */
+#define JOB_THREAD_NICE 5
 
 static void signal_fd(int fd)
 {
@@ -114,8 +114,7 @@ static void *job_main(void *arg)
 {
     struct jobs *j = arg;
     pthread_setname_np(pthread_self(), "gw-job");
-    /* Linux takes 0 as the calling thread alone. A lower priority is always allowed. */
-    check(setpriority(PRIO_PROCESS, 0, JOB_THREAD_NICE) == 0);
+    lower_priority(JOB_THREAD_NICE);
     for (;;) {
         /* Read before the queue: whatever was started before the stop is then seen, too. */
         bool stopping = atomic_load(&j->stop);

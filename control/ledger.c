@@ -7,9 +7,9 @@
 #include "clock.h"
 
 /* Events before a look at the clock, and the time for them in one iteration of the loop. */
-#define STEP_EVENTS     32
+#define STEP_EVENTS     8
 #define SLICE_US        400
-#define CATCH_UP_EVENTS 32 /* of each follower that is behind, in one iteration */
+#define CATCH_UP_EVENTS 16 /* of each follower that is behind, in one iteration */
 /* A follower that reads old events needs the messages that they are about. */
 #define FOLLOWER_RECEIPTS_MAX 20000
 #define FOLLOWER_BYTES_MAX    (16u << 20)
