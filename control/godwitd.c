@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "../dataplane/core.h"
 #include "../dataplane/port/dpdk.h"
@@ -148,12 +149,20 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
     explicit_bzero(key, sizeof(key));
 }
 
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
 static int open_cores(struct broker *b)
 {
     const struct gw_config *c = b->config;
     char err[256] = "";
     struct gw_core_config cores = {
         .count = c->lcore_count,
+        .now_us = now_us(),
         .arena_bytes = (size_t)c->memory_mib << 20,
         .pages = c->huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL,
         .poll = c->idle == GW_IDLE_POLL,

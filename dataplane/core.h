@@ -22,6 +22,7 @@ struct gw_cores;
 
 struct gw_core_config {
     unsigned count;
+    uint64_t now_us;    /* monotonic: the clock that the passes will be given */
     size_t arena_bytes; /* of each lcore */
     enum gw_region_pages pages;
     bool poll;          /* never sleep; else adaptive */

@@ -72,7 +72,7 @@ static int open_tcp(struct gw_core *c, const struct gw_core_config *cfg)
         .name = "tcp",
     };
     core_random(c, &tcp.key, sizeof(tcp.key));
-    int err = gw_tcp_open(&c->l.tcp, &tcp, &gw_edge_upcalls, &c->l, gw_net_emit, c->net, 0);
+    int err = gw_tcp_open(&c->l.tcp, &tcp, &gw_edge_upcalls, &c->l, gw_net_emit, c->net, cfg->now_us);
     for (unsigned i = 0; err == 0 && i < cfg->listen_count; i++)
         err = gw_tcp_listen(c->l.tcp, cfg->listen_ports[i]);
     return err;
@@ -92,7 +92,7 @@ static int open_net(struct gw_core *c, const struct gw_core_config *cfg)
 {
     struct gw_net_config net = cfg->net;
     core_random(c, &net.key, sizeof(net.key));
-    int err = gw_net_open(&c->net, &net, c->port, 0);
+    int err = gw_net_open(&c->net, &net, c->port, cfg->now_us);
     if (err == 0 && cfg->count > 1)
         gw_net_set_share(c->net, share_arp, c);
     return err;
