@@ -2,6 +2,8 @@
 /* What must not be an argument: passwords; and files, which the broker never opens itself. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,13 +26,19 @@ void ctl_secret_free(char *secret)
     free(secret);
 }
 
-/* A line without its end; unbuffered, so that no copy stays in stdio. False at once at the end. */
-static bool read_line(int fd, char *out)
+/* Blocks; false when a signal came that `during` lets through. */
+static bool wait_readable(int fd, const sigset_t *during)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return ppoll(&p, 1, NULL, during) == 1;
+}
+
+/* A line without its end; unbuffered, so that no copy stays in stdio. False when there is none. */
+static bool read_line(int fd, char *out, const sigset_t *during)
 {
     size_t len = 0;
-    ssize_t n;
     char c = '\0';
-    while (len < SECRET_BYTES - 1 && (n = read(fd, &c, 1)) == 1 && c != '\n')
+    while (len < SECRET_BYTES - 1 && wait_readable(fd, during) && read(fd, &c, 1) == 1 && c != '\n')
         out[len++] = c;
     if (len > 0 && out[len - 1] == '\r')
         len--;
@@ -38,19 +46,63 @@ static bool read_line(int fd, char *out)
     return len > 0;
 }
 
+/* ---- a terminal without echo, given back as it was whatever happens ---- */
+
+static volatile sig_atomic_t caught;
+
+static void on_signal(int sig)
+{
+    caught = sig;
+}
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+#define ENDING_SIGNALS (sizeof(ending_signals) / sizeof(ending_signals[0]))
+
+struct signals {
+    struct sigaction actions[ENDING_SIGNALS];
+    sigset_t mask;
+};
+
+/* They come only while the terminal is waited for: none can slip in between looking and waiting. */
+static void catch_signals(struct signals *before)
+{
+    struct sigaction act = {.sa_handler = on_signal};
+    sigset_t block;
+    caught = 0;
+    sigemptyset(&block);
+    for (size_t i = 0; i < ENDING_SIGNALS; i++)
+        sigaddset(&block, ending_signals[i]);
+    sigprocmask(SIG_BLOCK, &block, &before->mask);
+    for (size_t i = 0; i < ENDING_SIGNALS; i++)
+        sigaction(ending_signals[i], &act, &before->actions[i]);
+}
+
+static void release_signals(const struct signals *before)
+{
+    for (size_t i = 0; i < ENDING_SIGNALS; i++)
+        sigaction(ending_signals[i], &before->actions[i], NULL);
+    if (caught != 0)
+        raise(caught);
+    sigprocmask(SIG_SETMASK, &before->mask, NULL);
+}
+
 static bool ask(int tty, const char *prompt, char *out)
 {
     struct termios before, silent;
+    struct signals signals;
+    bool ok = false;
     if (tcgetattr(tty, &before) != 0)
         return false;
     silent = before;
     silent.c_lflag &= ~(tcflag_t)ECHO;
-    if (tcsetattr(tty, TCSAFLUSH, &silent) != 0)
-        return false;
-    dprintf(tty, "%s: ", prompt);
-    bool ok = read_line(tty, out);
-    tcsetattr(tty, TCSAFLUSH, &before);
-    dprintf(tty, "\n");
+    catch_signals(&signals);
+    if (tcsetattr(tty, TCSAFLUSH, &silent) == 0) {
+        dprintf(tty, "%s: ", prompt);
+        ok = read_line(tty, out, &signals.mask) && caught == 0;
+        tcsetattr(tty, TCSAFLUSH, &before);
+        dprintf(tty, "\n");
+    }
+    release_signals(&signals);
     return ok;
 }
 
@@ -71,7 +123,7 @@ static bool ask_twice(int tty, char *out)
 
 static bool read_stdin(char *out)
 {
-    if (read_line(STDIN_FILENO, out))
+    if (read_line(STDIN_FILENO, out, NULL))
         return true;
     fprintf(stderr, "godwitctl: standard input holds no password: its first line is one\n");
     return false;

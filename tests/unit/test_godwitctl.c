@@ -6,7 +6,10 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <sys/wait.h>
+#include <termios.h>
+#include <utmp.h>
 
 #include "../../control/schema.h"
 
@@ -199,6 +202,38 @@ CONTROL_TEST(godwitctl, asks_for_a_password_without_echo)
     cr_assert_eq(answered, 2);
     cr_assert_null(strstr(seen, "very-secret"));
     cr_assert_not_null(strstr(seen, "carol@example.org created"));
+}
+
+/* ^C at the question ends it, and the terminal echoes as before. */
+CONTROL_TEST(godwitctl, leaves_the_terminal_as_it_was)
+{
+    int terminal, other;
+    struct termios mode;
+    char seen[256], name[64];
+    ssize_t n;
+    size_t len = 0;
+    cr_assert_eq(openpty(&terminal, &other, name, NULL, NULL), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(terminal);
+        login_tty(other);
+        execl(GW_CTL, "godwitctl", "--socket", rig->socket, "user", "add", "carol", (char *)NULL);
+        _exit(127);
+    }
+    do {
+        n = read(terminal, seen + len, sizeof(seen) - 1 - len);
+        cr_assert_gt(n, 0);
+        len += (size_t)n;
+        seen[len] = '\0';
+    } while (strstr(seen, "Password: ") == NULL);
+    cr_assert_eq(tcgetattr(other, &mode), 0);
+    cr_assert_eq(mode.c_lflag & ECHO, 0);
+    cr_assert_eq(write(terminal, "\x03", 1), 1);
+    cr_assert_eq(exit_status(pid), 128 + SIGINT);
+    cr_assert_eq(tcgetattr(other, &mode), 0);
+    cr_assert_neq(mode.c_lflag & ECHO, 0);
+    close(terminal);
+    close(other);
 }
 
 CONTROL_TEST(godwitctl, imports_a_file_and_standard_input)
