@@ -24,7 +24,8 @@ static inline const char *buffer_head(const struct buffer *b)
 
 void buffer_append(struct buffer *b, const void *bytes, size_t len);
 void buffer_text(struct buffer *b, const char *text);
-void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buffer_printf(struct buffer *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 /* The text as XML character data or attribute value. */
 void buffer_escape(struct buffer *b, const char *text, size_t len);
 void buffer_base64(struct buffer *b, const void *bytes, size_t len);
