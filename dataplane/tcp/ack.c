@@ -123,6 +123,8 @@ bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s
     bool moved = seq_lt(c->snd_una, s->ack), current = seq_leq(c->snd_una, s->ack);
     uint64_t acked = c->acked;
     struct tcp_delivered d = {.highest = c->snd_una};
+    if (c->flags & CONN_SACKED)
+        d.highest = tcp_flight_highest_sacked(t, c);
     if ((c->flags & CONN_SACK) && current)
         tcp_sack_input(t, c, s, &d);
     if (!moved && is_duplicate(c, s))
@@ -132,6 +134,9 @@ bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s
     if ((c->flags & CONN_SACK) && current && c->state != STATE_SYN_RECEIVED) {
         tcp_rack_input(t, c, &d);
         tcp_tail_input(t, c, s, moved, &d);
+        /* What is SACKed makes room in the congestion window. */
+        if (d.any && has_something_to_send(c))
+            tcp_dirty(t, c);
     }
     if (c->state == STATE_SYN_RECEIVED) {
         c->snd_wnd = (uint32_t)s->window << c->snd_scale;

@@ -18,8 +18,11 @@ struct tcp_cc {
     void (*lost)(struct gw_tcp *t, struct conn *c);
     /* The first timeout in a row: sets ssthresh. */
     void (*timed_out)(struct gw_tcp *t, struct conn *c);
+    /* Nothing was sent for a timeout or longer: cwnd has been set back (RFC 5681 section 4.1). */
+    void (*idle)(struct gw_tcp *t, struct conn *c);
 };
 
+extern const struct tcp_cc tcp_cc_cubic;
 extern const struct tcp_cc tcp_cc_newreno;
 
 #endif

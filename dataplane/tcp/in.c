@@ -15,8 +15,7 @@ void tcp_challenge_ack(struct gw_tcp *t, struct conn *c)
     tcp_ack_now(t, c);
 }
 
-/* RFC 6928, or one segment when the SYN had to be repeated (RFC 5681 section 3.1). */
-static uint32_t initial_window(const struct conn *c)
+uint32_t tcp_initial_window(const struct conn *c)
 {
     if (c->flags & CONN_LOSS)
         return c->mss;
@@ -29,8 +28,9 @@ void tcp_established(struct gw_tcp *t, struct conn *c)
 {
     tcp_state_set(t, c, STATE_ESTABLISHED);
     COUNT(t, established);
-    c->cwnd = initial_window(c);
+    c->cwnd = tcp_initial_window(c);
     cold_of(t, c)->ssthresh = UINT32_MAX;
+    cold_of(t, c)->rtt_us_min = c->srtt_us;
     if ((c->flags & CONN_LOSS) && c->srtt_us == 0)
         c->rttvar_us = TCP_RTO_AFTER_SYN_US / 4;
     c->flags &= ~(uint32_t)(CONN_LOSS | CONN_SEND_LOST);

@@ -50,4 +50,5 @@ const struct tcp_cc tcp_cc_newreno = {
     .acked = newreno_acked,
     .lost = newreno_lost,
     .timed_out = newreno_timed_out,
+    .idle = newreno_begin,
 };

@@ -202,6 +202,18 @@ static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
     return 0;
 }
 
+/* After a pause nothing is known of the network any more (RFC 5681 section 4.1). */
+static void restart_after_idle(struct gw_tcp *t, struct conn *c)
+{
+    uint64_t pause_us = (uint64_t)(t->now_coarse - c->heard) << 20;
+    uint32_t window = tcp_initial_window(c);
+    if (pause_us <= UINT64_C(1) << 20 || pause_us <= tcp_rto_us(c))
+        return;
+    if (c->cwnd > window)
+        c->cwnd = window;
+    t->cc->idle(t, c);
+}
+
 static enum sent send_new(struct gw_tcp *t, struct conn *c)
 {
     uint32_t text_end = c->snd_una + c->queue_bytes;
@@ -210,6 +222,8 @@ static enum sent send_new(struct gw_tcp *t, struct conn *c)
     bool fin = (c->flags & CONN_FIN_WANTED) != 0, held = false;
     uint32_t len = 0;
     if (c->snd_nxt != text_end) {
+        if (c->flight_tail == 0)
+            restart_after_idle(t, c);
         len = new_text(t, c, &held);
         if (held)
             c->flags |= CONN_CWND_LIMITED;

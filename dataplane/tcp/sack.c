@@ -17,7 +17,6 @@ void tcp_sack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
 {
     if (s->opt.sack_count == 0)
         return;
-    d->highest = c->flags & CONN_SACKED ? tcp_flight_highest_sacked(t, c) : c->snd_una;
     d->duplicate = reports_duplicate(s);
     if (d->duplicate)
         COUNT(t, duplicates_reported);

@@ -369,6 +369,8 @@ void tcp_ack_now(struct gw_tcp *t, struct conn *c);
 /* RFC 5961: an ACK that lets an honest peer correct itself, at a limited rate. */
 void tcp_challenge_ack(struct gw_tcp *t, struct conn *c);
 void tcp_established(struct gw_tcp *t, struct conn *c);
+/* RFC 6928, or one segment when the SYN had to be repeated (RFC 5681 section 3.1). */
+uint32_t tcp_initial_window(const struct conn *c);
 
 /* ---- out.c ---- */
 

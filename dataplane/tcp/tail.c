@@ -10,7 +10,8 @@
 
 static bool may_probe(const struct conn *c)
 {
-    uint32_t busy = CONN_RECOVERY | CONN_LOSS | CONN_SACKED | CONN_TAIL_SENT | CONN_LOST;
+    uint32_t busy = CONN_RECOVERY | CONN_LOSS | CONN_SACKED | CONN_LOST | CONN_TAIL_PROBE |
+                    CONN_TAIL_SENT;
     return (c->flags & CONN_SACK) && (c->flags & busy) == 0 && c->srtt_us != 0 &&
            c->snd_wnd != 0 && c->state >= STATE_ESTABLISHED;
 }
@@ -36,7 +37,7 @@ void tcp_tail_after_sending(struct gw_tcp *t, struct conn *c)
 {
     if (c->rexmit == REXMIT_OFF || c->rexmit == REXMIT_PERSIST) {
         tcp_tail_arm(t, c);
-    } else if (c->rexmit == REXMIT_TAIL) {
+    } else if (c->rexmit != REXMIT_REORDER && may_probe(c)) {
         /* Each new segment puts the probe off, but not beyond the timeout of the first. */
         uint32_t gone_us = (uint32_t)t->now_us - tcp_flight_oldest_us(t, c);
         if (gone_us + probe_after_us(c) < tcp_rto_us(c))

@@ -78,7 +78,7 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     t->up_ctx = up_ctx;
     t->emit = emit;
     t->emit_ctx = emit_ctx;
-    t->cc = &tcp_cc_newreno;
+    t->cc = cfg->congestion_control == GW_TCP_CC_NEWRENO ? &tcp_cc_newreno : &tcp_cc_cubic;
     t->rcv_scale = scale_for(cfg->recv_window_bytes);
     t->kept_count_max = cfg->recv_window_bytes / 1024 + 16;
     t->iss_key = (struct gw_sipkey){derive(&cfg->key, "iss 0"), derive(&cfg->key, "iss 1")};

@@ -40,6 +40,11 @@ struct gw_tcp_tuple {
 
 /* ---- configuration ---- */
 
+enum gw_tcp_congestion_control {
+    GW_TCP_CC_CUBIC,   /* RFC 9438 */
+    GW_TCP_CC_NEWRENO, /* RFC 5681 */
+};
+
 struct gw_tcp_config {
     uint32_t conn_limit;         /* established, opening and closing connections */
     uint32_t half_open_limit;    /* SYN-RECEIVED among them */
@@ -53,6 +58,7 @@ struct gw_tcp_config {
     struct gw_arena *arena;      /* send queue and kept receive bytes; the caller's, outlives us */
     enum gw_region_pages pages;
     const char *name;            /* prefix of the named memory regions */
+    enum gw_tcp_congestion_control congestion_control;
 };
 
 /* ---- upcalls ---- */

@@ -592,17 +592,27 @@ static bool all_forgotten(const struct sim *s)
     return world_in_flight(s->world) == 0;
 }
 
+/* All has arrived, and the other side has told its user so; but every acknowledgement of it was lost
+ * for longer than TIME-WAIT lasts. TCP cannot do better. */
+static bool outlived_time_wait(const struct end *e, const struct end *other)
+{
+    return e->why == GW_TCP_CLOSED_RESET && e->eof && other->closed &&
+           other->why == GW_TCP_CLOSED_DONE && other->received == e->total && e->shut;
+}
+
 static void check_flow(const struct sim *s, unsigned i)
 {
     const struct flow *f = &s->flows[i];
     if (f->aborted)
         return;
     for (unsigned n = 0; n < 2; n++) {
-        const struct end *e = &f->ends[n];
-        expect(e->closed && e->why == GW_TCP_CLOSED_DONE, "flow %u end %u: ended by %d", i, n,
-               e->why);
-        expect(e->sent == e->total && e->acked == e->total, "flow %u end %u", i, n);
-        expect(e->received == f->ends[1 - n].total, "flow %u end %u", i, n);
+        const struct end *e = &f->ends[n], *other = &f->ends[1 - n];
+        expect(e->closed, "flow %u end %u", i, n);
+        expect(e->sent == e->total && e->received == other->total, "flow %u end %u", i, n);
+        if (outlived_time_wait(e, other))
+            continue;
+        expect(e->why == GW_TCP_CLOSED_DONE, "flow %u end %u: ended by %d", i, n, e->why);
+        expect(e->acked == e->total, "flow %u end %u", i, n);
     }
 }
 

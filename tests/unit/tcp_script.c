@@ -44,7 +44,7 @@ struct script {
     do {                                                                                           \
         char msg_[512];                                                                            \
         snprintf(msg_, sizeof(msg_), __VA_ARGS__);                                                 \
-        cr_assert_fail("%s:%d: \"%s\": %s", (s)->file, (s)->line, (s)->text, msg_);                \
+        cr_assert_fail("%s, script that ends at line %d: \"%s\": %s", (s)->file, (s)->line, (s)->text, msg_);                \
     } while (0)
 
 static uint8_t pattern(bool ours, uint64_t pos)
@@ -555,10 +555,9 @@ static void run_line(struct script *s, const char *line)
 void script_run_lines(struct script *s, const char *file, int line, const char *const *lines)
 {
     s->file = file;
-    for (unsigned i = 0; lines[i] != NULL; i++) {
-        s->line = line + 1 + (int)i;
+    s->line = line;
+    for (unsigned i = 0; lines[i] != NULL; i++)
         run_line(s, lines[i]);
-    }
     s->text = "end of the script";
     if (!s->keep)
         nothing_waits(s);

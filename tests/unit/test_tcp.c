@@ -581,7 +581,8 @@ Test(tcp_rto, after_a_timeout_slow_start_repeats_everything_in_order)
 
 Test(tcp_fast_retransmit, on_the_third_duplicate)
 {
-    struct script *s = script_open(NULL);
+    struct script *s = script_open(
+        &(struct script_config){.tcp = {.congestion_control = GW_TCP_CC_NEWRENO}});
     script_run(s, TEN_SEGMENTS, "< A seq 1 ack 1", "< A seq 1 ack 1", "< A seq 1 ack 1",
                "> A seq 1 ack 1 len 1000", "< A seq 1 ack 10001", "= acked 10000");
     cr_assert_eq(counters(s)->recoveries, 1);
