@@ -2,6 +2,8 @@
 /* Messages in, and what all stanzas have in common on their way to a home. */
 #include "edge.h"
 
+#include <errno.h>
+
 #include "../base/check.h"
 
 #define NS_RECEIPTS   GW_LIT("urn:xmpp:receipts")
@@ -39,8 +41,8 @@ int gw_edge_read_to(struct gw_lcore *l, gw_conn c, struct gw_jid_text *to)
         return gw_jid_prep(gw_edge_bare(l, c), to);
     int n = gw_xml_attr_text(l->xml, 0, GW_LIT("to"), raw, sizeof(raw));
     if (n < 0)
-        return -22;
-    return gw_jid_prep(gw_bytes(raw, (size_t)n), to) == 0 ? 1 : -22;
+        return -EINVAL;
+    return gw_jid_prep(gw_bytes(raw, (size_t)n), to) == 0 ? 1 : -EINVAL;
 }
 
 enum gw_stanza_type gw_edge_type(const struct gw_lcore *l, enum gw_stanza_kind kind)
