@@ -8,7 +8,6 @@
  * removes nothing. The ceiling is an append of the same bytes and fdatasync on the same file
  * system.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,11 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../dataplane/base/check.h"
 #include "../storage/store.h"
+#include "measure.h"
 
 #define RECORD_BYTES 316
 #define BODY_BYTES   (RECORD_BYTES - sizeof(struct gw_record_head))
@@ -56,19 +55,6 @@ static unsigned segment_count(unsigned records)
 }
 
 static atomic_bool stop;
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static uint32_t below(uint64_t *random, uint32_t limit)
-{
-    *random = *random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((*random >> 33) % limit);
-}
 
 static void *commit_main(void *arg)
 {
@@ -161,76 +147,6 @@ static uint64_t counter(struct gw_counter_set set, const char *name)
     return 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts. */
-static double percentile(double *v, size_t n, double p)
-{
-    qsort(v, n, sizeof(*v), compare);
-    return v[(size_t)((double)(n - 1) * p)];
-}
-
-/* ---- CPU time by thread name ---- */
-
-#define THREADS_MAX 16
-
-struct cpu {
-    char name[16];
-    uint64_t ticks;
-};
-
-static void add_cpu(struct cpu v[THREADS_MAX], const char *name, uint64_t ticks)
-{
-    unsigned i = 0;
-    while (i < THREADS_MAX - 1 && v[i].name[0] != '\0' && strcmp(v[i].name, name) != 0)
-        i++;
-    snprintf(v[i].name, sizeof(v[i].name), "%s", name);
-    v[i].ticks += ticks;
-}
-
-static void read_cpu(struct cpu v[THREADS_MAX])
-{
-    DIR *d = opendir("/proc/self/task");
-    check(d != NULL);
-    struct dirent *t;
-    while ((t = readdir(d)) != NULL) {
-        char path[300], line[512];
-        snprintf(path, sizeof(path), "/proc/self/task/%s/stat", t->d_name);
-        FILE *f = t->d_name[0] == '.' ? NULL : fopen(path, "r");
-        if (f == NULL)
-            continue;
-        char *end, *name = fgets(line, sizeof(line), f) == NULL ? NULL : strchr(line, '(');
-        fclose(f);
-        if (name == NULL || (end = strrchr(line, ')')) == NULL)
-            continue;
-        *end = '\0';
-        uint64_t user, system;
-        if (sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
-                   &user, &system) == 2)
-            add_cpu(v, name + 1, user + system);
-    }
-    closedir(d);
-}
-
-static void print_cpu(const struct cpu before[THREADS_MAX], const struct cpu after[THREADS_MAX],
-                      size_t records)
-{
-    printf("    CPU us/record:");
-    for (unsigned i = 0; i < THREADS_MAX && after[i].name[0] != '\0'; i++) {
-        uint64_t ticks = after[i].ticks;
-        for (unsigned k = 0; k < THREADS_MAX; k++)
-            if (strcmp(before[k].name, after[i].name) == 0)
-                ticks -= before[k].ticks;
-        printf("  %s %.2f", after[i].name,
-               (double)ticks / (double)sysconf(_SC_CLK_TCK) * 1e6 / (double)records);
-    }
-    printf("\n");
-}
-
 #define LATENCIES_MAX 1000000
 
 /* The disk alone: the same bytes appended to a file, and fdatasync. Records a second. */
@@ -291,8 +207,7 @@ static void run(const char *dir, unsigned records, bool online, double seconds, 
     pthread_t commit;
     check(pthread_create(&commit, NULL, commit_main, b.store) == 0);
     pthread_setname_np(commit, "commit");
-    struct cpu before[THREADS_MAX] = {0}, after[THREADS_MAX] = {0};
-    read_cpu(before);
+    struct cpu_times before = cpu_read();
 
     size_t n = 0;
     double begin = now_s(), now = begin, worst = 0;
@@ -311,8 +226,8 @@ static void run(const char *dir, unsigned records, bool online, double seconds, 
            "the disk\n",
            online ? "online" : "offline", rate, percentile(latencies, n, 0.5) * 1e6,
            percentile(latencies, n, 0.99) * 1e6, worst * 1e3, rate / disk * 100);
-    read_cpu(after);
-    print_cpu(before, after, n * records);
+    printf("    CPU us/record:");
+    cpu_print(&before, n * records);
     struct gw_store_state state = gw_store_state(b.store);
     printf("    spilled %" PRIu64 ", waits for room %" PRIu64
            ", unspilled at the end %.1f MiB, %" PRIu64 " messages\n",

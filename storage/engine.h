@@ -49,6 +49,10 @@ struct gw_log_entry {
     struct gw_bytes segment;
 };
 
+struct gw_pair {
+    struct gw_bytes key, value;
+};
+
 struct gw_engine_options {
     const char *path;
     struct gw_mem_disk *disk;
@@ -110,6 +114,13 @@ struct gw_engine_ops {
      * this one and all before it are on disk when it returns 0. After an error the outcome is
      * unknown and the engine must be opened anew. -EIO, -ENOSPC. */
     int (*write)(struct gw_engine *e, struct gw_batch *b, bool sync);
+
+    /* Puts n pairs at once, sorted by key, no key twice; all or nothing and durable when it returns
+     * 0. For many: an engine may write a sorted file instead of logging each. Spill thread. */
+    int (*ingest)(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n);
+    /* So far behind with its own work that nothing should be added for now: the window fills, and
+     * then commits wait. */
+    bool (*busy)(struct gw_engine *e);
 
     /* Copies at most cap bytes of the value, *len is its whole length. -ENOENT, -EIO. */
     int (*get)(struct gw_engine *e, enum gw_space space, struct gw_bytes key, void *buf, size_t cap,

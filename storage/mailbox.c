@@ -39,8 +39,11 @@ static void spilled_settle(struct merge *x)
     struct gw_store *s = x->s;
     x->spilled = NULL;
     for (; s->ops->valid(x->it); s->ops->next(x->it)) {
-        struct gw_bytes value = s->ops->value(x->it);
-        if (spilled_ok(x, s->ops->key(x->it), value)) {
+        struct gw_bytes key = s->ops->key(x->it), value = s->ops->value(x->it);
+        if (x->m != NULL && key.len == MAILBOX_KEY_BYTES &&
+            window_decides(x->m, gw_be64(key.p + sizeof(x->id))))
+            continue;
+        if (spilled_ok(x, key, value)) {
             x->spilled = (const void *)value.p;
             return;
         }
@@ -79,7 +82,7 @@ static uint32_t head_len(const struct gw_record_head *r)
     return len;
 }
 
-/* The next message, or NULL. Of two with the same position the window's is the later one. */
+/* The next message, or NULL. No position is in both. */
 static const struct gw_record_head *merge_peek(const struct merge *x)
 {
     if (x->spilled == NULL || x->held == NULL)
@@ -89,11 +92,9 @@ static const struct gw_record_head *merge_peek(const struct merge *x)
 
 static void merge_next(struct merge *x)
 {
-    const struct gw_record_head *taken = merge_peek(x);
-    uint64_t position = head_position(taken);
-    if (x->held != NULL && x->held->position == position)
+    if (merge_peek(x) == x->held) {
         x->held = window_next(&x->s->window, x->m, &x->window_index);
-    if (x->spilled != NULL && head_position(x->spilled) == position) {
+    } else {
         x->s->ops->next(x->it);
         spilled_settle(x);
     }
@@ -176,6 +177,15 @@ void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
     merge_close(&x);
 }
 
+void mailbox_delete_all(struct gw_store *s, const struct gw_mailbox_id *id)
+{
+    uint8_t first[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
+    mailbox_key(first, id, 0);
+    mailbox_key(end, id, UINT64_MAX);
+    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(first, sizeof(first)),
+                      gw_bytes(end, sizeof(end)));
+}
+
 void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done)
 {
@@ -193,12 +203,8 @@ void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
     s->dropped = realloc(s->dropped, (s->dropped_count + 1) * sizeof(d));
     check(s->dropped != NULL);
     s->dropped[s->dropped_count++] = d;
-    uint8_t first[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
-    mailbox_key(first, &r->mailbox, 0);
-    mailbox_key(end, &r->mailbox, UINT64_MAX);
     s->ops->batch_clear(s->batch);
-    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(first, sizeof(first)),
-                      gw_bytes(end, sizeof(end)));
+    mailbox_delete_all(s, &r->mailbox);
     meta_put_dropped(s, s->batch, &d);
     meta_put_state(s, s->batch);
     int err = s->ops->write(s->engine, s->batch, s->cfg.durability == GW_DURABILITY_SYNC);

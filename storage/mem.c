@@ -539,6 +539,29 @@ static int mem_write(struct gw_engine *e, struct gw_batch *b, bool sync)
     return err;
 }
 
+static int mem_ingest(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n)
+{
+    struct gw_mem_disk *d = e->disk;
+    pthread_mutex_lock(&d->lock);
+    int err = d->open_by != e || refused_before(d) ? -EIO : fault(d);
+    if (!err)
+        d->writes++;
+    for (size_t i = 0; i < n && !err; i++) {
+        struct ordered_blob *value = ordered_blob_new(v[i].value);
+        ordered_set(&d->now[space], v[i].key, value);
+        if (!d->faults.sync_ignored)
+            ordered_set(&d->synced[space], v[i].key, value);
+        ordered_blob_put(value);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return err;
+}
+
+static bool mem_busy(struct gw_engine *e)
+{
+    return false;
+}
+
 /* ---- engine: reads ---- */
 
 static int mem_get(struct gw_engine *e, enum gw_space space, struct gw_bytes key, void *buf,
@@ -677,6 +700,8 @@ const struct gw_engine_ops gw_engine_mem = {
     .del = mem_del,
     .del_range = mem_del_range,
     .write = mem_write,
+    .ingest = mem_ingest,
+    .busy = mem_busy,
     .get = mem_get,
     .iter_new = mem_iter_new,
     .iter_free = mem_iter_free,

@@ -23,7 +23,7 @@ static void *copy_segment(struct gw_store *s, struct gw_bytes segment, uint64_t 
     void *copy;
     /* The window may be smaller than the log that an earlier configuration left. */
     while ((copy = window_reserve(&s->window, (uint32_t)segment.len, off)) == NULL)
-        if (!spill_step(s))
+        if (!spill_oldest(s))
             return NULL;
     memcpy(copy, segment.p, segment.len);
     window_commit(&s->window);
@@ -54,6 +54,7 @@ static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
     memcpy(&head, copy, sizeof(head));
     struct window_segment seg = {
         .number = number, .off = off, .durable_us = head.created_us, .len = (uint32_t)segment.len};
+    s->recovered_end = UINT64_MAX; /* until all of it is there */
     index_segment(s, &seg, r->now_us);
     index_flush(s);
     return atomic_load(&s->failed) ? -EIO : 0;
@@ -70,7 +71,19 @@ static int recover_log(struct gw_store *s)
     if (s->state.segment_next < r.expected)
         s->state.segment_next = r.expected;
     s->segment_indexed = s->state.segment_next - 1;
+    s->recovered_end = s->window.end;
     return err;
+}
+
+/* A spill that was under way when a mailbox was dropped may have brought keys back. */
+static int drop_again(struct gw_store *s)
+{
+    if (s->dropped_count == 0)
+        return 0;
+    s->ops->batch_clear(s->batch);
+    for (size_t i = 0; i < s->dropped_count; i++)
+        mailbox_delete_all(s, &s->dropped[i].mailbox);
+    return s->ops->write(s->engine, s->batch, false);
 }
 
 int store_recover(struct gw_store *s, char err[256])
@@ -78,7 +91,9 @@ int store_recover(struct gw_store *s, char err[256])
     int status = meta_load(s, err);
     if (status)
         return status;
-    status = recover_log(s);
+    status = drop_again(s);
+    if (!status)
+        status = recover_log(s);
     if (status) {
         snprintf(err, 256, "the commit log cannot be read: %s", strerror(-status));
         return status;

@@ -21,6 +21,11 @@ struct gw_engine {
     struct log_file *log;
     rocksdb_t *db;
     bool damaged;
+    char ingest_path[256]; /* the file that the spill thread is writing */
+    rocksdb_options_t *ingest_options;
+    rocksdb_envoptions_t *env_options;
+    rocksdb_ingestexternalfileoptions_t *ingest_how;
+    rocksdb_flushoptions_t *flush_options;
     rocksdb_column_family_handle_t *cf[GW_SPACE_COUNT];
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *write_sync, *write_async;
@@ -174,8 +179,8 @@ static void start_threads(void)
     rocksdb_env_destroy(env);
 }
 
-/* Memtables come and go by the megabyte. Left alone, malloc gives each back to the kernel and takes it
- * again page by page; so it keeps what it has. For the whole process. */
+/* Memtables come and go by the megabyte. Left alone, malloc gives each back to the kernel and takes
+ * it again page by page; so it keeps what it has. For the whole process. */
 static void keep_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, 8 << 20);
@@ -195,6 +200,10 @@ static void rocks_free(struct gw_engine **ep)
     rocksdb_writeoptions_destroy(e->write_async);
     rocksdb_readoptions_destroy(e->read_any);
     rocksdb_readoptions_destroy(e->read_mailbox);
+    rocksdb_options_destroy(e->ingest_options);
+    rocksdb_envoptions_destroy(e->env_options);
+    rocksdb_ingestexternalfileoptions_destroy(e->ingest_how);
+    rocksdb_flushoptions_destroy(e->flush_options);
     rocksdb_cache_destroy(e->cache);
     free(e);
     *ep = NULL;
@@ -212,6 +221,12 @@ static struct gw_engine *engine_new(void)
     rocksdb_readoptions_set_total_order_seek(e->read_any, 1);
     e->read_mailbox = rocksdb_readoptions_create();
     rocksdb_readoptions_set_prefix_same_as_start(e->read_mailbox, 1);
+    e->ingest_options = tuning_space(GW_SPACE_MAILBOX, e->cache);
+    e->env_options = rocksdb_envoptions_create();
+    e->ingest_how = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(e->ingest_how, 1);
+    e->flush_options = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(e->flush_options, 1);
     return e;
 }
 
@@ -258,8 +273,11 @@ static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o,
     start_threads();
     keep_memory();
     struct gw_engine *e = engine_new();
+    snprintf(e->ingest_path, sizeof(e->ingest_path), "%s/spill.sst", o->path);
     /* The keys first: their lock keeps a second process from both. */
     status = open_keys(e, o, keys, err);
+    if (!status)
+        unlink(e->ingest_path); /* of a spill that was killed */
     if (!status)
         status = log_file_open(&e->log, log, o, err);
     if (status)
@@ -361,6 +379,48 @@ static int rocks_write(struct gw_engine *e, struct gw_batch *b, bool sync)
     char *text = NULL;
     rocksdb_write(e->db, sync ? e->write_sync : e->write_async, b->b, &text);
     return take_status(text);
+}
+
+/* ---- sorted files ---- */
+
+static char *write_sorted(struct gw_engine *e, const struct gw_pair *v, size_t n)
+{
+    char *text = NULL;
+    rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(e->env_options, e->ingest_options);
+    rocksdb_sstfilewriter_open(w, e->ingest_path, &text);
+    for (size_t i = 0; i < n && text == NULL; i++)
+        rocksdb_sstfilewriter_put(w, (const char *)v[i].key.p, v[i].key.len,
+                                  (const char *)v[i].value.p, v[i].value.len, &text);
+    if (text == NULL)
+        rocksdb_sstfilewriter_finish(w, &text); /* synced */
+    rocksdb_sstfilewriter_destroy(w);
+    return text;
+}
+
+/* While a file is taken over RocksDB stops other writers, and first flushes a memtable that
+ * overlaps it: so this is done before, when nobody waits for it. */
+static int rocks_ingest(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n)
+{
+    char *text = write_sorted(e, v, n);
+    if (text == NULL)
+        rocksdb_flush_cf(e->db, e->flush_options, e->cf[space], &text);
+    if (text == NULL) {
+        const char *files[] = {e->ingest_path};
+        rocksdb_ingest_external_file_cf(e->db, e->cf[space], files, 1, e->ingest_how, &text);
+    }
+    unlink(e->ingest_path);
+    return take_status(text);
+}
+
+/* Sorted runs that a read of a mailbox has to look into. */
+#define RUNS_BUSY 40
+
+static bool rocks_busy(struct gw_engine *e)
+{
+    uint64_t runs = 0;
+    return rocksdb_property_int_cf(e->db, e->cf[GW_SPACE_MAILBOX], "rocksdb.num-files-at-level0",
+                                   &runs) == 0 &&
+           runs > RUNS_BUSY;
 }
 
 /* ---- reads ---- */
@@ -467,6 +527,8 @@ const struct gw_engine_ops gw_engine_rocksdb = {
     .del = rocks_del,
     .del_range = rocks_del_range,
     .write = rocks_write,
+    .ingest = rocks_ingest,
+    .busy = rocks_busy,
     .get = rocks_get,
     .iter_new = rocks_iter_new,
     .iter_free = rocks_iter_free,

@@ -76,17 +76,39 @@ static void tables(rocksdb_options_t *o, rocksdb_cache_t *cache, bool whole_keys
     rocksdb_block_based_options_destroy(t);
 }
 
+/* Messages are written once, read once, and then deleted, and new ones fall into all mailboxes
+ * alike. Levels would rewrite most of the keys again and again for that; runs of similar size are
+ * merged seldom, several at a time. */
+static void merge_by_size(rocksdb_options_t *o)
+{
+    rocksdb_options_set_compaction_style(o, rocksdb_universal_compaction);
+    rocksdb_universal_compaction_options_t *u = rocksdb_universal_compaction_options_create();
+    /* Runs within a fifth of each other count as similar. */
+    rocksdb_universal_compaction_options_set_size_ratio(u, 20);
+    rocksdb_universal_compaction_options_set_min_merge_width(u, 4);
+    /* Deleted messages go at the latest when they are as many as twice those that stay. */
+    rocksdb_universal_compaction_options_set_max_size_amplification_percent(u, 200);
+    rocksdb_options_set_universal_compaction_options(o, u);
+    rocksdb_universal_compaction_options_destroy(u);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, 8);
+    /* RocksDB must never slow down or stop the storage thread on its own: the engine says that it
+     * is busy, spills wait, the window fills, and then commits wait. */
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, 1000);
+    rocksdb_options_set_level0_stop_writes_trigger(o, 2000);
+    rocksdb_options_set_soft_pending_compaction_bytes_limit(o, 0);
+    rocksdb_options_set_hard_pending_compaction_bytes_limit(o, 0);
+}
+
 static void tune_mailbox(rocksdb_options_t *o)
 {
-    rocksdb_options_set_write_buffer_size(o, 64 * MIB);
-    rocksdb_options_set_max_write_buffer_number(o, 3);
+    merge_by_size(o);
+    /* Spills of many messages come as files; this holds deletes and small spills. */
+    rocksdb_options_set_write_buffer_size(o, 16 * MIB);
+    rocksdb_options_set_max_write_buffer_number(o, 4);
     /* A read concerns one mailbox: filters by mailbox, in tables and in the memtable. */
     rocksdb_options_set_prefix_extractor(
         o, rocksdb_slicetransform_create_fixed_prefix(sizeof(struct gw_mailbox_id)));
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.05);
-    /* Delivered messages leave tombstones in runs; a table full of them is compacted early, so that
-     * a seek never wades through what was delivered long ago. */
-    rocksdb_options_add_compact_on_deletion_collector_factory(o, 4096, 2048);
 }
 
 rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache)

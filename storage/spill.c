@@ -1,26 +1,132 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Spill: what still waits after a while leaves the log for a key of its own, and its segment goes.
+ * Spill: what still waits after a while gets a key of its own, and its segment leaves the window.
  *
- * One atomic batch, not synced: when it is lost, the segment is still in the log, and recovery and
- * the next spill do the same again. A message that was delivered in the meantime costs nothing
- * here.
+ * The oldest segments are taken together, as many as there are: few messages become one batch, many
+ * are sorted and written as a file by the spill thread, while they are still read from the window.
+ * Only when they can be read from their keys do they leave it, and the note of how far spill has
+ * come is written last. A crash in between finds them in the log, and the same is done again; the
+ * log gives up what was spilled only after the keys were synced. A message that was delivered
+ * before it came to this costs nothing.
  */
+#include <stdlib.h>
+
 #include "store_int.h"
 
-static void spill_message(struct gw_store *s, const struct gw_record_head *r)
+/* ---- gathering ---- */
+
+static void gather_segment(struct gw_store *s, const struct window_segment *seg)
 {
-    uint8_t key[MAILBOX_KEY_BYTES];
-    mailbox_key(key, &r->mailbox, r->position);
-    s->ops->put(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)), gw_bytes(r, r->len));
+    struct spill *p = &s->spill;
+    const uint8_t *base = window_at(&s->window, seg->off);
+    size_t off = gw_segment_first_off(), at = off;
+    const struct gw_record_head *r;
+    for (; (r = gw_record_next(base, seg->len, &off)) != NULL; at = off) {
+        if (r->kind != GW_RECORD_MESSAGE)
+            continue;
+        struct spill_message *m = &p->messages[p->message_count++];
+        mailbox_key(m->key, &r->mailbox, r->position);
+        m->off = seg->off + at;
+    }
+    p->segment_count++;
+    p->bytes += seg->len;
+}
+
+/* Whether another segment belongs to this spill. */
+static bool more_to_gather(const struct gw_store *s)
+{
+    const struct spill *p = &s->spill;
+    return p->segment_count < s->window.held_count && p->bytes < SPILL_BYTES_MAX &&
+           p->message_count < SPILL_MESSAGES_MAX &&
+           window_held_at(&s->window, p->segment_count)->s.number < p->until;
+}
+
+/* What was removed since it was gathered does not come along. From now on the rest is frozen. */
+static void freeze(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    size_t kept = 0;
+    for (size_t i = 0; i < p->message_count; i++) {
+        const struct gw_record_head *r = window_at(&s->window, p->messages[i].off);
+        if (r->kind == GW_RECORD_MESSAGE)
+            p->messages[kept++] = p->messages[i];
+    }
+    p->message_count = kept;
+    const struct window_segment *last = &window_held_at(&s->window, p->segment_count - 1)->s;
+    s->window.frozen_end = last->off + last->len;
+}
+
+/* ---- writing ---- */
+
+static struct gw_pair pair_of(const struct gw_store *s, const struct spill_message *m)
+{
+    const struct gw_record_head *r = window_at(&s->window, m->off);
+    return (struct gw_pair){gw_bytes(m->key, sizeof(m->key)), gw_bytes(r, r->len)};
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct gw_pair *x = a, *y = b;
+    return memcmp(x->key.p, y->key.p, MAILBOX_KEY_BYTES);
+}
+
+/* The spill thread's work. Nobody writes to frozen records or to p->messages meanwhile. */
+static void write_file(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    for (size_t i = 0; i < p->message_count; i++)
+        p->pairs[i] = pair_of(s, &p->messages[i]);
+    qsort(p->pairs, p->message_count, sizeof(*p->pairs), by_key);
+    p->err = s->ops->ingest(s->engine, GW_SPACE_MAILBOX, p->pairs, p->message_count);
+    atomic_store(&p->asked, false);
+    atomic_store(&p->done, true);
+    wake_up(&s->storage_wake);
+}
+
+static void *spill_main(void *arg)
+{
+    struct gw_store *s = arg;
+    struct spill *p = &s->spill;
+    for (;;) {
+        wake_arm(&p->wake);
+        if (!atomic_load(&p->asked) && !atomic_load(&p->stop))
+            wake_sleep(&p->wake, UINT32_MAX);
+        else
+            wake_disarm(&p->wake);
+        if (atomic_load(&p->asked))
+            write_file(s);
+        else if (atomic_load(&p->stop))
+            return NULL;
+    }
+}
+
+/* ---- settling ---- */
+
+/* Some messages leave the window for their keys; those removed meanwhile lose the keys as well. */
+static void settle(struct gw_store *s, size_t count)
+{
+    struct spill *p = &s->spill;
+    bool deletes = false;
+    for (size_t end = p->settled + count; p->settled < end; p->settled++) {
+        const struct spill_message *m = &p->messages[p->settled];
+        struct gw_mailbox_id id;
+        memcpy(&id, m->key, sizeof(id));
+        if (!window_settle(&s->window, &id, gw_be64(m->key + sizeof(id)), m->off))
+            continue;
+        if (!deletes)
+            s->ops->batch_clear(s->batch);
+        deletes = true;
+        s->ops->del(s->batch, GW_SPACE_MAILBOX, gw_bytes(m->key, sizeof(m->key)));
+    }
+    int err = deletes ? s->ops->write(s->engine, s->batch, false) : 0;
+    if (err)
+        store_fail(s, "removing spilled messages", err);
 }
 
 /* An event's key holds when its segment became durable, before the record. */
-static void spill_event(struct gw_store *s, const struct window_segment *seg, uint32_t index,
-                        const struct gw_record_head *r)
+static void put_event(struct gw_store *s, const struct window_segment *seg, uint32_t index,
+                      const struct gw_record_head *r)
 {
-    if (seg->number < s->state.events_trim)
-        return;
     uint8_t key[EVENTS_KEY_BYTES];
     events_key(key, seg->number, index);
     uint8_t *value = store_scratch(s, sizeof(seg->durable_us) + r->len);
@@ -30,35 +136,18 @@ static void spill_event(struct gw_store *s, const struct window_segment *seg, ui
                 gw_bytes(value, sizeof(seg->durable_us) + r->len));
 }
 
-/* Returns how many messages became keys. */
-static unsigned spill_segment(struct gw_store *s, const struct window_segment *seg)
+static void put_events(struct gw_store *s, const struct window_held *h)
 {
-    const uint8_t *base = window_at(&s->window, seg->off);
-    size_t off = gw_segment_first_off();
-    const struct gw_record_head *r;
-    unsigned messages = 0;
-    uint32_t events = 0;
-    while ((r = gw_record_next(base, seg->len, &off)) != NULL) {
-        if (r->kind == GW_RECORD_MESSAGE) {
-            spill_message(s, r);
-            messages++;
-        } else if (r->kind == GW_RECORD_EVENTS) {
-            spill_event(s, seg, events++, r);
-        }
+    if (h->s.number < s->state.events_trim)
+        return;
+    const uint8_t *base = window_at(&s->window, h->s.off);
+    size_t off = h->events_off;
+    for (uint32_t found = 0; found < h->events_count;) {
+        const struct gw_record_head *r = gw_record_next(base, h->s.len, &off);
+        check(r != NULL);
+        if (r->kind == GW_RECORD_EVENTS)
+            put_event(s, &h->s, found++, r);
     }
-    return messages;
-}
-
-/* The batch is written: its messages are read from their keys from now on. */
-static void forget_segment(struct gw_store *s, const struct window_segment *seg)
-{
-    const uint8_t *base = window_at(&s->window, seg->off);
-    size_t off = gw_segment_first_off();
-    const struct gw_record_head *r;
-    while ((r = gw_record_next(base, seg->len, &off)) != NULL)
-        if (r->kind == GW_RECORD_MESSAGE)
-            window_forget(&s->window, &r->mailbox, r->position);
-    window_release(&s->window);
 }
 
 /* A dropped mailbox needs no mark when none of its messages can be in the log. */
@@ -74,44 +163,74 @@ static void clear_dropped(struct gw_store *s)
     s->dropped_count = kept;
 }
 
-/* Spills the oldest segments, at most `limit` of them and as many as a pass may. Returns how many.
- */
-static size_t spill_oldest(struct gw_store *s, size_t limit)
+/* Into the batch: events of the segments, and that they are spilled. */
+static void put_progress(struct gw_store *s)
 {
-    size_t n = 0;
-    unsigned messages = 0;
-    uint64_t bytes = 0;
-    s->ops->batch_clear(s->batch);
-    while (n < limit && messages < PASS_SPILL_RECORDS_MAX && bytes < PASS_SPILL_BYTES_MAX) {
-        const struct window_segment *seg = &window_held_at(&s->window, n)->s;
-        messages += spill_segment(s, seg);
-        bytes += seg->len;
-        s->state.segment_oldest = seg->number + 1;
-        n++;
-    }
+    struct spill *p = &s->spill;
+    for (size_t i = 0; i < p->segment_count; i++)
+        put_events(s, window_held_at(&s->window, i));
+    s->state.segment_oldest = window_held_at(&s->window, p->segment_count - 1)->s.number + 1;
     if (s->state.segment_next < s->state.segment_oldest)
         s->state.segment_next = s->state.segment_oldest;
     clear_dropped(s);
     meta_put_state(s, s->batch);
+}
+
+/* All is written: the segments leave the window. */
+static void finish(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    for (size_t i = 0; i < p->segment_count; i++)
+        window_release(&s->window);
+    s->window.frozen_end = 0;
+    atomic_store_explicit(&s->segment_oldest, s->state.segment_oldest, memory_order_relaxed);
+    GW_COUNT_ADD(s->storage_counters.spilled, p->message_count);
+    GW_COUNT_ADD(s->storage_counters.spilled_segments, p->segment_count);
+    p->phase = SPILL_IDLE;
+    wake_up(&s->commit_wake);
+    spill_trim_log(s);
+}
+
+static void fail(struct gw_store *s, int err)
+{
+    GW_COUNT(s->storage_counters.errors);
+    store_fail(s, "spill", err);
+}
+
+/* Few messages: their keys and the progress in one batch. */
+static void write_batch(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    s->ops->batch_clear(s->batch);
+    for (size_t i = 0; i < p->message_count; i++) {
+        struct gw_pair pair = pair_of(s, &p->messages[i]);
+        s->ops->put(s->batch, GW_SPACE_MAILBOX, pair.key, pair.value);
+    }
+    put_progress(s);
     int err = s->ops->write(s->engine, s->batch, false);
     if (err) {
-        GW_COUNT(s->storage_counters.errors);
-        store_fail(s, "spill", err);
-        return 0;
+        fail(s, err);
+        return;
     }
-    for (size_t i = 0; i < n; i++)
-        forget_segment(s, &window_held_at(&s->window, 0)->s);
-    atomic_store_explicit(&s->segment_oldest, s->state.segment_oldest, memory_order_relaxed);
-    GW_COUNT_ADD(s->storage_counters.spilled, messages);
-    GW_COUNT_ADD(s->storage_counters.spilled_segments, n);
-    wake_up(&s->commit_wake);
-    return n;
+    settle(s, p->message_count);
+    finish(s);
+}
+
+static void write_progress(struct gw_store *s)
+{
+    s->ops->batch_clear(s->batch);
+    put_progress(s);
+    int err = s->ops->write(s->engine, s->batch, false);
+    if (err)
+        fail(s, err);
+    else
+        finish(s);
 }
 
 void spill_trim_log(struct gw_store *s)
 {
     uint64_t below = s->state.segment_oldest;
-    if (!s->ops->log_trim_frees(s->engine, below))
+    if (atomic_load(&s->failed) || !s->ops->log_trim_frees(s->engine, below))
         return;
     s->ops->batch_clear(s->batch);
     meta_put_state(s, s->batch);
@@ -125,52 +244,174 @@ void spill_trim_log(struct gw_store *s)
     wake_up(&s->commit_wake);
 }
 
-bool spill_step(struct gw_store *s)
+/* ---- when ---- */
+
+static bool pressed(const struct gw_store *s)
 {
-    if (s->window.held_count == 0 || atomic_load(&s->failed) || spill_oldest(s, 1) == 0)
-        return false;
-    spill_trim_log(s);
-    return true;
+    return window_bytes(&s->window) > s->cfg.window_bytes_max || s->ops->log_pressed(s->engine);
+}
+
+static bool older_than(const struct window_held *h, uint64_t now_us, uint64_t age_us)
+{
+    /* The wall clock may step back: then the wait begins anew rather than for ever. */
+    return now_us >= h->indexed_us && now_us - h->indexed_us >= age_us;
 }
 
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us)
 {
-    if (s->window.held_count == 0 || atomic_load(&s->failed))
+    if (s->spill.phase != SPILL_IDLE)
+        return s->spill.phase == SPILL_WRITE ? UINT64_MAX : 0;
+    if (s->window.held_count == 0 || atomic_load(&s->failed) || s->ops->busy(s->engine))
         return UINT64_MAX;
-    if (window_bytes(&s->window) > s->cfg.window_bytes_max || s->ops->log_pressed(s->engine))
+    if (pressed(s))
         return 0;
     uint64_t since_us = window_held_at(&s->window, 0)->indexed_us;
-    /* The wall clock may step back: then the wait begins anew rather than for ever. */
     uint64_t age_us = now_us > since_us ? now_us - since_us : 0;
     return age_us >= s->cfg.spill_after_us ? 0 : s->cfg.spill_after_us - age_us;
 }
 
-static size_t due_count(const struct gw_store *s, uint64_t now_us)
+/* Once the oldest is due, all that is half as old goes with it; under pressure half of the window.
+ */
+static uint64_t choose_until(const struct gw_store *s, uint64_t now_us)
 {
-    uint64_t over = window_bytes(&s->window);
-    over = over > s->cfg.window_bytes_max ? over - s->cfg.window_bytes_max : 0;
-    bool pressed = s->ops->log_pressed(s->engine);
-    size_t n = 0;
-    uint64_t bytes = 0;
-    for (; n < s->window.held_count && bytes < PASS_SPILL_BYTES_MAX; n++) {
-        const struct window_held *h = window_held_at(&s->window, n);
-        bool old = now_us >= h->indexed_us && now_us - h->indexed_us >= s->cfg.spill_after_us;
-        if (!old && !pressed && bytes >= over)
+    bool hurry = pressed(s);
+    uint64_t left = window_bytes(&s->window);
+    size_t i = 0;
+    for (; i < s->window.held_count; i++) {
+        const struct window_held *h = window_held_at(&s->window, i);
+        if (!older_than(h, now_us, s->cfg.spill_after_us / 2) &&
+            !(hurry && left > s->cfg.window_bytes_max / 2))
             break;
-        bytes += h->s.len;
+        left -= h->s.len < left ? h->s.len : left;
     }
-    return n;
+    return i == 0 ? 0 : window_held_at(&s->window, i - 1)->s.number + 1;
+}
+
+static void begin(struct gw_store *s, uint64_t until)
+{
+    struct spill *p = &s->spill;
+    p->phase = SPILL_GATHER;
+    p->until = until;
+    p->segment_count = p->message_count = p->settled = 0;
+    p->bytes = 0;
+}
+
+static void gather_some(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    uint64_t stop = p->bytes + PASS_GATHER_BYTES_MAX;
+    while (more_to_gather(s) && p->bytes < stop)
+        gather_segment(s, &window_held_at(&s->window, p->segment_count)->s);
+    if (more_to_gather(s))
+        return;
+    freeze(s);
+    if (p->message_count < s->cfg.spill_file_min) {
+        write_batch(s);
+        return;
+    }
+    p->phase = SPILL_WRITE;
+    atomic_store(&p->asked, true);
+    wake_up(&p->wake);
+}
+
+static void await_file(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    /* Without threads it is written here, in a pass after the one that asked. */
+    if (!s->cfg.own_thread)
+        write_file(s);
+    if (!atomic_load(&p->done))
+        return;
+    atomic_store(&p->done, false);
+    if (p->err)
+        fail(s, p->err);
+    else
+        p->phase = SPILL_SETTLE;
+}
+
+static void settle_some(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    size_t left = p->message_count - p->settled;
+    settle(s, left < PASS_SETTLE_MAX ? left : PASS_SETTLE_MAX);
+    if (p->settled == p->message_count && !atomic_load(&s->failed))
+        write_progress(s);
 }
 
 unsigned spill_pass(struct gw_store *s, uint64_t now_us)
 {
+    struct spill *p = &s->spill;
     if (atomic_load_explicit(&s->failed, memory_order_relaxed))
         return 0;
-    size_t n = due_count(s, now_us);
-    if (n == 0)
-        return 0;
-    n = spill_oldest(s, n);
-    if (n > 0)
-        spill_trim_log(s);
-    return (unsigned)n;
+    switch (p->phase) {
+    case SPILL_IDLE: {
+        uint64_t until = spill_due_us(s, now_us) == 0 ? choose_until(s, now_us) : 0;
+        if (until == 0)
+            return 0;
+        begin(s, until);
+        break;
+    }
+    case SPILL_GATHER:
+        gather_some(s);
+        break;
+    case SPILL_WRITE:
+        await_file(s);
+        return p->phase != SPILL_WRITE;
+    case SPILL_SETTLE:
+        settle_some(s);
+        break;
+    }
+    return 1;
+}
+
+bool spill_oldest(struct gw_store *s)
+{
+    if (s->window.held_count == 0 || atomic_load(&s->failed))
+        return false;
+    begin(s, window_held_at(&s->window, 0)->s.number + 1);
+    gather_segment(s, &window_held_at(&s->window, 0)->s);
+    freeze(s);
+    write_batch(s);
+    return !atomic_load(&s->failed);
+}
+
+/* ---- life ---- */
+
+/* A segment of nothing but the smallest messages. */
+#define SEGMENT_MESSAGES_MAX (GW_SEGMENT_BYTES_MAX / sizeof(struct gw_record_head))
+
+int spill_open(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    size_t max = SPILL_MESSAGES_MAX + SEGMENT_MESSAGES_MAX;
+    p->messages = calloc(max, sizeof(*p->messages));
+    p->pairs = calloc(max, sizeof(*p->pairs));
+    check(p->messages != NULL && p->pairs != NULL);
+    return wake_open(&p->wake);
+}
+
+int spill_start(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    int e = pthread_create(&p->thread, NULL, spill_main, s);
+    p->thread_runs = e == 0;
+    if (p->thread_runs)
+        pthread_setname_np(p->thread, "gw-spill");
+    return -e;
+}
+
+void spill_close(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    if (p->thread_runs) {
+        atomic_store(&p->stop, true);
+        wake_up(&p->wake);
+        pthread_join(p->thread, NULL);
+        p->thread_runs = false;
+    }
+    wake_close(&p->wake);
+    free(p->messages);
+    free(p->pairs);
+    p->messages = NULL;
+    p->pairs = NULL;
 }

@@ -142,7 +142,7 @@ unsigned store_storage_pass(struct gw_store *s)
 
 static bool storage_has_work(const struct gw_store *s)
 {
-    if (gw_ring_count(s->handover) > 0 || atomic_load(&s->stop))
+    if (gw_ring_count(s->handover) > 0 || atomic_load(&s->spill.done) || atomic_load(&s->stop))
         return true;
     for (unsigned i = 0; i < s->cfg.client_count; i++)
         if (gw_ring_count(s->clients[i].storage_requests) > 0)
@@ -330,12 +330,15 @@ static int open_rings(struct gw_store *s)
     for (unsigned i = 0; i < s->cfg.client_count && !err; i++)
         err = open_client(s, i);
     if (!err)
+        err = spill_open(s);
+    if (!err)
         err = window_open(&s->window, 2 * s->cfg.window_bytes_max);
     return err;
 }
 
 static void close_all(struct gw_store *s)
 {
+    spill_close(s);
     if (s->batch != NULL)
         s->ops->batch_free(&s->batch);
     if (s->engine != NULL)
@@ -371,6 +374,9 @@ static int start_thread(struct gw_store *s)
 {
     if (!s->cfg.own_thread)
         return 0;
+    int err = spill_start(s);
+    if (err)
+        return err;
     int e = pthread_create(&s->thread, NULL, storage_main, s);
     s->thread_runs = e == 0;
     if (s->thread_runs)
@@ -417,7 +423,10 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
                            .ops = ops,
                            .commit_wake = {.fd = -1},
                            .storage_wake = {.fd = -1},
+                           .spill = {.wake = {.fd = -1}},
                            .window = {.region = {.fd = -1}}};
+    if (s->cfg.spill_file_min == 0)
+        s->cfg.spill_file_min = SPILL_FILE_MIN;
     if (s->cfg.report == NULL)
         s->cfg.report = report_to_stderr;
     check(getrandom(&s->cas_key, sizeof(s->cas_key), 0) == sizeof(s->cas_key));
@@ -438,6 +447,22 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
     return 0;
 }
 
+/* No other thread but the spill thread: what was submitted is done, and a spill that was begun. */
+static void finish_all(struct gw_store *s)
+{
+    for (;;) {
+        unsigned work = store_storage_pass(s) + gw_store_commit_poll(s);
+        bool waits = s->spill.phase == SPILL_WRITE && !atomic_load(&s->failed);
+        if (work == 0 && !waits)
+            return;
+        wake_arm(&s->storage_wake);
+        if (work > 0 || atomic_load(&s->spill.done))
+            wake_disarm(&s->storage_wake);
+        else
+            wake_sleep(&s->storage_wake, IDLE_SLEEP_US_MAX);
+    }
+}
+
 void gw_store_free(struct gw_store **sp)
 {
     struct gw_store *s = *sp;
@@ -449,11 +474,7 @@ void gw_store_free(struct gw_store **sp)
         pthread_join(s->thread, NULL);
         s->thread_runs = false;
     }
-    /* Alone now: what was submitted is done before the end. */
-    do
-        while (store_storage_pass(s) > 0)
-            ;
-    while (gw_store_commit_poll(s) > 0);
+    finish_all(s);
     close_all(s);
     *sp = NULL;
 }

@@ -45,6 +45,7 @@ struct gw_store_config {
                                   -1 inherits */
 
     /* What follows may be left zero. */
+    uint32_t spill_file_min;  /* messages from which on a spill becomes a sorted file; 0: chosen */
     struct gw_mem_disk *disk; /* mem: outlives the store; NULL: a fresh one that ends with it */
     uint64_t (*clock_us)(
         void *arg); /* NULL: the wall clock. Called once a pass, by every thread. */

@@ -22,9 +22,14 @@
 #define HANDOVER_SLOTS 4096
 /* Requests that the storage thread takes in one pass, and so the largest batch of CAS. */
 #define PASS_REQUESTS_MAX 1024
-/* What one pass may spill: a read that arrives meanwhile waits for it. */
-#define PASS_SPILL_RECORDS_MAX 512
-#define PASS_SPILL_BYTES_MAX   (1u << 20)
+/* What one pass may do for a spill: a read that arrives meanwhile waits for it. */
+#define PASS_GATHER_BYTES_MAX (2u << 20)
+#define PASS_SETTLE_MAX       4096
+/* One spill: large, so that what is sorted once stays in few pieces. */
+#define SPILL_BYTES_MAX    (32u << 20)
+#define SPILL_MESSAGES_MAX (1u << 17)
+/* From how many messages on a sorted file is cheaper than a batch. */
+#define SPILL_FILE_MIN 2048
 
 #define MAILBOX_KEY_BYTES   (sizeof(struct gw_mailbox_id) + 8)
 #define EVENTS_KEY_BYTES    12
@@ -87,6 +92,38 @@ struct cas_pending {
     uint16_t next;    /* in its bucket, index + 1 */
 };
 
+enum spill_phase {
+    SPILL_IDLE,
+    SPILL_GATHER, /* segments are walked, some each pass */
+    SPILL_WRITE,  /* the spill thread sorts and writes */
+    SPILL_SETTLE, /* messages leave the window, some each pass */
+};
+
+struct spill_message {
+    uint8_t key[MAILBOX_KEY_BYTES];
+    uint64_t off; /* of the record in the window */
+};
+
+/* One spill at a time: the oldest segments of the window. */
+struct spill {
+    enum spill_phase phase;
+    uint64_t until;       /* number of the first segment that is not part of it */
+    size_t segment_count; /* gathered */
+    uint64_t bytes;
+    struct spill_message *messages; /* SPILL_MESSAGES_MAX and one segment's more */
+    size_t message_count;
+    size_t settled;
+
+    /* the spill thread */
+    pthread_t thread;
+    bool thread_runs;
+    atomic_bool stop;
+    struct wake wake;
+    atomic_bool asked, done; /* handed over, and back */
+    int err;
+    struct gw_pair *pairs;
+};
+
 #define CAS_BUCKETS (2 * PASS_REQUESTS_MAX)
 
 struct gw_store {
@@ -115,6 +152,8 @@ struct gw_store {
     struct store_state state;
     uint64_t segment_indexed; /* the highest that this thread knows */
     bool index_dirty;         /* the batch holds deletes of spilled messages */
+    uint64_t recovered_end;   /* window: up to here it came from the log at start */
+    struct spill spill;
     _Atomic uint64_t segment_oldest;
     _Atomic uint64_t window_messages;
     struct dropped *dropped;
@@ -165,6 +204,8 @@ void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done);
 void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done);
+/* Into the batch: all keys of a mailbox go. */
+void mailbox_delete_all(struct gw_store *s, const struct gw_mailbox_id *id);
 /* Deletes spilled messages first .. last into the batch. Returns how many there were. */
 uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
                                 uint64_t last);
@@ -185,11 +226,17 @@ void small_scan(struct gw_store *s, const struct gw_store_request *r,
 void small_cas_pass(struct gw_store *s);
 
 /* spill.c */
+int spill_open(struct gw_store *s);
+/* Starts its thread. */
+int spill_start(struct gw_store *s);
+/* Waits for what is under way. */
+void spill_close(struct gw_store *s);
 unsigned spill_pass(struct gw_store *s, uint64_t now_us);
-/* Until when the oldest segment may stay, in us from now; UINT64_MAX when there is none. */
+/* Until when the oldest segment may stay, in us from now; UINT64_MAX when there is nothing to wait
+ * for, or somebody else will wake us. */
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us);
-/* One step regardless of age. False when nothing is left or the engine failed. */
-bool spill_step(struct gw_store *s);
+/* The oldest segment, now. False when there is none or the engine failed. */
+bool spill_oldest(struct gw_store *s);
 /* The log gives up what is in the keys, once those are on disk: every few hundred segments. */
 void spill_trim_log(struct gw_store *s);
 

@@ -8,7 +8,9 @@
 #include "../dataplane/base/check.h"
 
 /* Records are 8-byte aligned, so an offset has three bits to spare. */
-#define ENTRY_DEAD 1u
+#define ENTRY_DEAD  1u /* removed */
+#define ENTRY_GONE  2u /* and settled: the entry is only waiting for its neighbours to leave */
+#define ENTRY_FLAGS 7u
 
 #define SLOTS_MIN          1024
 #define SLOTS_MAX_AT_START (1u << 20)
@@ -247,11 +249,22 @@ static void make_room(struct window_mailbox *m)
     m->cap = cap;
 }
 
+static uint64_t entry_off(const struct window_entry *e)
+{
+    return e->off & ~(uint64_t)ENTRY_FLAGS;
+}
+
+static bool entry_frozen(const struct window *w, const struct window_entry *e)
+{
+    return entry_off(e) < w->frozen_end;
+}
+
 static void kill_entry(struct window *w, struct window_entry *e)
 {
-    struct gw_record_head *r = window_at(w, e->off);
+    struct gw_record_head *r = window_at(w, entry_off(e));
     check(r->position == e->position && r->kind == GW_RECORD_MESSAGE);
-    r->kind = 0;
+    if (!entry_frozen(w, e))
+        r->kind = 0;
     e->off |= ENTRY_DEAD;
     w->message_count--;
 }
@@ -277,14 +290,20 @@ void window_add(struct window *w, const struct gw_mailbox_id *id, uint64_t posit
     m->count++;
 }
 
-/* Drops dead entries from both ends; the mailbox leaves with its last one. */
+/* Nothing depends on it any more. */
+static bool entry_idle(const struct window *w, const struct window_entry *e)
+{
+    return (e->off & ENTRY_GONE) != 0 || (entry_dead(e) && !entry_frozen(w, e));
+}
+
+/* Drops idle entries from both ends; the mailbox leaves with its last one. */
 static void trim(struct window *w, struct window_mailbox *m)
 {
-    while (m->count > 0 && entry_dead(&entries(m)[0])) {
+    while (m->count > 0 && entry_idle(w, &entries(m)[0])) {
         m->count--;
         m->first++;
     }
-    while (m->count > 0 && entry_dead(&entries(m)[m->count - 1]))
+    while (m->count > 0 && entry_idle(w, &entries(m)[m->count - 1]))
         m->count--;
     if (m->count == 0)
         leave(w, m);
@@ -310,10 +329,28 @@ uint64_t window_remove(struct window *w, const struct gw_mailbox_id *id, uint64_
     return removed;
 }
 
-void window_forget(struct window *w, const struct gw_mailbox_id *id, uint64_t position)
+bool window_settle(struct window *w, const struct gw_mailbox_id *id, uint64_t position,
+                   uint64_t off)
 {
-    uint64_t top;
-    check(window_remove(w, id, position, position, &top) == 1);
+    struct window_mailbox *m = window_find(w, id);
+    uint32_t i = m == NULL ? 0 : lower_bound(m, position);
+    struct window_entry *e = m == NULL || i == m->count ? NULL : &entries(m)[i];
+    /* A later append of the same position has taken its place. */
+    if (e == NULL || e->position != position || entry_off(e) != off)
+        return false;
+    bool removed = entry_dead(e);
+    if (!removed)
+        w->message_count--;
+    e->off |= ENTRY_DEAD | ENTRY_GONE;
+    trim(w, m);
+    return removed;
+}
+
+bool window_decides(const struct window_mailbox *m, uint64_t position)
+{
+    uint32_t i = lower_bound(m, position);
+    const struct window_entry *e = &entries(m)[i];
+    return i < m->count && e->position == position && (e->off & ENTRY_GONE) == 0;
 }
 
 uint64_t window_drop(struct window *w, const struct gw_mailbox_id *id, uint64_t *top)
@@ -329,7 +366,7 @@ const struct gw_record_head *window_next(const struct window *w, const struct wi
         (*i)++;
     if (*i == m->count)
         return NULL;
-    const struct gw_record_head *r = window_at(w, e[*i].off);
+    const struct gw_record_head *r = window_at(w, entry_off(&e[*i]));
     check(r->position == e[*i].position && r->kind == GW_RECORD_MESSAGE);
     (*i)++;
     return r;

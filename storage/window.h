@@ -28,7 +28,7 @@ struct window_segment {
 
 struct window_entry {
     uint64_t position;
-    uint64_t off; /* of the record; ENTRY_DEAD is added when it is removed */
+    uint64_t off; /* of the record, with flags in its three low bits */
 };
 
 #define WINDOW_ENTRIES_INLINE 2
@@ -72,6 +72,9 @@ struct window {
     struct window_mailbox *mailboxes; /* open addressing, a power of two */
     size_t mailbox_count, mailbox_slots;
     uint64_t message_count; /* not removed */
+    /* Records before this are being spilled: their bytes are read by another thread, and what is
+     * removed of them meanwhile stays in the index until it is settled. 0: none. */
+    uint64_t frozen_end;
 };
 
 /* Room for bytes_max of segments, and at least for a few of the largest. */
@@ -111,8 +114,12 @@ void window_add(struct window *w, const struct gw_mailbox_id *id, uint64_t posit
 /* Removes positions first .. last; returns how many were there, *top the highest of them. */
 uint64_t window_remove(struct window *w, const struct gw_mailbox_id *id, uint64_t first,
                        uint64_t last, uint64_t *top);
-/* The message at off is not in the window any more (spilled). */
-void window_forget(struct window *w, const struct gw_mailbox_id *id, uint64_t position);
+/* The message of a record is spilled and leaves the index. Whether it was removed since it was
+ * frozen, so that its key must go too. */
+bool window_settle(struct window *w, const struct gw_mailbox_id *id, uint64_t position,
+                   uint64_t off);
+/* Whether the window decides about this position: its key, if there is one, does not count. */
+bool window_decides(const struct window_mailbox *m, uint64_t position);
 /* Removes everything of a mailbox; returns how many, *top the highest position. */
 uint64_t window_drop(struct window *w, const struct gw_mailbox_id *id, uint64_t *top);
 

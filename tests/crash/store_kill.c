@@ -83,6 +83,7 @@ static struct gw_store *open_store(const char *path)
         .requests_max = 64,
         .window_bytes_max = 1 << 20,
         .spill_after_us = 20000, /* kills meet spills as often as commits */
+        .spill_file_min = 300,
         .own_thread = true,
         .storage_cpu = -1,
     };

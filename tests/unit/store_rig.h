@@ -96,6 +96,7 @@ static inline void rig_begin(struct rig *rig, const char *engine)
                                         .window_bytes_max = 8 << 20,
                                         .spill_after_us = 1000000,
                                         .storage_cpu = -1,
+                                        .spill_file_min = 2,
                                         .disk = rig->disk,
                                         .clock_us = rig_clock,
                                         .clock_arg = rig,

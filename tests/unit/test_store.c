@@ -315,8 +315,9 @@ STORE_TEST(a_full_window_makes_commits_wait_and_loses_nothing)
             /* Memory is the caller's until completion, so each goes alone. */
             if (gw_store_commit_poll(rig->store) == 0) {
                 blocked++;
-                gw_store_storage_poll(rig->store);
-                cr_assert_eq(gw_store_commit_poll(rig->store), 1);
+                do
+                    cr_assert_gt(gw_store_storage_poll(rig->store), 0);
+                while (gw_store_commit_poll(rig->store) == 0);
             }
         }
         done_count += gw_store_poll(rig->client[0], done, RIG_REQUESTS);

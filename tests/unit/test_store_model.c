@@ -395,6 +395,7 @@ static void history(const char *engine, uint64_t seed, unsigned steps)
     struct model *m = calloc(1, sizeof(*m));
     rig_begin(&m->rig, engine);
     m->rig.cfg.window_bytes_max = 1 << 20;
+    m->rig.cfg.spill_file_min = 1 + (uint32_t)(seed % 3) * 10;
     m->random = seed;
     m->trimmed = 0;
     for (unsigned i = 0; i < MAILBOXES; i++)

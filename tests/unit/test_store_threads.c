@@ -295,6 +295,7 @@ static void run(const char *engine)
     rig.cfg.clock_us = NULL;
     rig.cfg.spill_after_us = 2000; /* so that reads meet both sides of the border */
     rig.cfg.window_bytes_max = 128 << 10;
+    rig.cfg.spill_file_min = 100;
     rig_open(&rig);
     world.store = rig.store;
     pthread_t threads[WRITERS], commit, follower;
