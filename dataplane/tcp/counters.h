@@ -19,7 +19,6 @@
     X(drop_no_ack, "segments without ACK on a synchronized connection")                            \
     X(drop_rst_sequence, "RST whose sequence number is not exactly the next (RFC 5961)")           \
     X(drop_syn, "SYN on a synchronized connection (RFC 5961)")                                     \
-    X(drop_half_open_full, "SYN while half_open_limit connections were opening")                   \
     X(drop_conn_full, "SYN while conn_limit connections existed")                                  \
     X(drop_text_after_fin, "text after the peer's FIN")                                            \
     X(drop_text_window, "text beyond the receive window")                                          \
@@ -43,6 +42,9 @@
     X(closed_aborted, "connections aborted by the user")                                           \
     X(closed_refused, "connects answered by RST")                                                  \
     X(closed_unreachable, "connects answered by a hard ICMP error")                                \
+    X(cookies_sent, "SYN answered by a cookie: half_open_limit connections were opening")          \
+    X(cookies_redeemed, "connections completed from a cookie")                                     \
+    X(cookies_bad, "acknowledgements that were no cookie of ours")                                 \
     X(half_open_expired, "SYN-RECEIVED connections that were never completed")                     \
     X(time_wait_entered, "connections that entered TIME-WAIT")                                     \
     X(time_wait_forgotten, "TIME-WAIT entries given up early because the slab was full")           \

@@ -54,7 +54,7 @@ void tcp_established(struct gw_tcp *t, struct conn *c)
 void tcp_listen_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_t iss)
 {
     if (t->half_open_count >= t->cfg.half_open_limit) {
-        COUNT(t, drop_half_open_full);
+        tcp_cookie_answer(t, s);
         return;
     }
     struct conn *c = tcp_conn_begin(t, &s->tuple, STATE_SYN_RECEIVED, iss);
@@ -270,6 +270,24 @@ void tcp_conn_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
     }
 }
 
+/* The peer's SYN came twice, and the first was answered by a cookie: that is what it acknowledges. */
+static bool prefers_cookie(const struct gw_tcp *t, const struct conn *c,
+                           const struct tcp_segment *s)
+{
+    return c->state == STATE_SYN_RECEIVED && (c->flags & CONN_ACTIVE) == 0 &&
+           s->ack != c->snd_nxt && tcp_cookie_is_valid(t, s);
+}
+
+static void known_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
+{
+    if (prefers_cookie(t, c, s)) {
+        tcp_conn_end(t, c, GW_TCP_CLOSED_ABORTED);
+        c = tcp_cookie_redeem(t, s);
+    }
+    if (c != NULL)
+        tcp_conn_input(t, c, s);
+}
+
 static bool parse(struct gw_tcp *t, struct tcp_segment *s, const struct gw_ip *src,
                   const struct gw_ip *dst, const uint8_t *segment, size_t len)
 {
@@ -292,11 +310,21 @@ static bool parse(struct gw_tcp *t, struct tcp_segment *s, const struct gw_ip *s
     return false;
 }
 
-static bool opens_listener(const struct gw_tcp *t, const struct tcp_segment *s)
+static void listener_input(struct gw_tcp *t, const struct tcp_segment *s)
 {
-    uint16_t port = s->tuple.local_port;
-    return (s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN &&
-           (t->listening[port / 8] >> (port % 8) & 1);
+    if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
+        tcp_listen_input(t, s, tcp_initial_sequence(t, &s->tuple));
+        return;
+    }
+    if (tcp_cookie_may_be(t, s)) {
+        /* When it is no cookie it is not reset: it may have overtaken the segment that is. */
+        struct conn *c = tcp_cookie_redeem(t, s);
+        if (c != NULL)
+            tcp_conn_input(t, c, s);
+        return;
+    }
+    COUNT(t, drop_no_connection);
+    tcp_reply_reset(t, s);
 }
 
 void gw_tcp_input(struct gw_tcp *t, uint64_t now_us, const struct gw_ip *src,
@@ -311,9 +339,9 @@ void gw_tcp_input(struct gw_tcp *t, uint64_t now_us, const struct gw_ip *src,
     if (ref & TCP_REF_TIME_WAIT) {
         tcp_time_wait_input(t, ref & ~TCP_REF_TIME_WAIT, &s);
     } else if (ref != 0) {
-        tcp_conn_input(t, conn_at(t, ref), &s);
-    } else if (opens_listener(t, &s)) {
-        tcp_listen_input(t, &s, tcp_initial_sequence(t, &s.tuple));
+        known_input(t, conn_at(t, ref), &s);
+    } else if (tcp_listens(t, s.tuple.local_port)) {
+        listener_input(t, &s);
     } else {
         COUNT(t, drop_no_connection);
         tcp_reply_reset(t, &s);

@@ -34,7 +34,14 @@ static bool send_reply(struct gw_tcp *t, const struct tcp_reply *r)
         .ack = r->ack,
         .flags = r->flags,
         .window = r->window,
-        .opt = {.has_timestamp = r->has_timestamp, .ts_val = t->now_ts, .ts_ecr = r->ts_ecr},
+        .opt = {.has_timestamp = r->has_timestamp,
+                .ts_val = r->ts_val != 0 ? r->ts_val : t->now_ts,
+                .ts_ecr = r->ts_ecr,
+                .has_mss = r->mss != 0,
+                .mss = r->mss,
+                .has_scale = r->has_scale,
+                .scale = t->rcv_scale,
+                .sack_permitted = r->sack_permitted},
     };
     if (!tcp_emit(t, &r->tuple, &h, NULL, 0, 0))
         return false;

@@ -98,9 +98,11 @@ struct tcp_time_wait {
 struct tcp_reply {
     struct gw_tcp_tuple tuple;
     uint32_t seq, ack, ts_ecr;
+    uint32_t ts_val; /* 0: the time at which it leaves */
     uint16_t window;
+    uint16_t mss; /* with SYN */
     uint8_t flags;
-    bool has_timestamp;
+    bool has_timestamp, has_scale, sack_permitted;
 };
 #define TCP_REPLIES_MAX 512u
 
@@ -127,7 +129,9 @@ struct gw_tcp {
     bool dirty_refused; /* the last flush left connections dirty because the port refused */
     uint8_t rcv_scale;
     uint32_t kept_count_max;
-    struct gw_sipkey iss_key;
+    struct gw_sipkey iss_key, cookie_key;
+    uint64_t cookie_last_us; /* when a SYN cookie was last sent */
+    bool cookies_used;
 
     struct tcp_reply replies[TCP_REPLIES_MAX];
     uint32_t reply_head, reply_count;
@@ -177,6 +181,11 @@ static inline bool conn_is_synchronized(const struct conn *c)
 static inline uint16_t tcp_our_mss(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
 {
     return gw_ip_is_v4(&tuple->remote) ? t->cfg.mss_v4 : t->cfg.mss_v6;
+}
+
+static inline bool tcp_listens(const struct gw_tcp *t, uint16_t port)
+{
+    return t->listening[port / 8] >> (port % 8) & 1;
 }
 
 static inline void tcp_set_now(struct gw_tcp *t, uint64_t now_us)
@@ -387,6 +396,16 @@ void tcp_reply_reset(struct gw_tcp *t, const struct tcp_segment *s);
 void tcp_reply_add(struct gw_tcp *t, const struct tcp_reply *r);
 /* False when the port refused. */
 bool tcp_reply_flush(struct gw_tcp *t, unsigned *sent);
+
+/* ---- cookie.c ---- */
+
+/* Answer a SYN without keeping anything. */
+void tcp_cookie_answer(struct gw_tcp *t, const struct tcp_segment *s);
+/* Cookies were given out lately, and this segment could belong to one. */
+bool tcp_cookie_may_be(const struct gw_tcp *t, const struct tcp_segment *s);
+bool tcp_cookie_is_valid(const struct gw_tcp *t, const struct tcp_segment *s);
+/* The connection, in SYN-RECEIVED, that a segment for none may complete; NULL: it is none of ours. */
+struct conn *tcp_cookie_redeem(struct gw_tcp *t, const struct tcp_segment *s);
 
 /* ---- timewait.c ---- */
 

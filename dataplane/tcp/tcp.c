@@ -82,6 +82,7 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     t->rcv_scale = scale_for(cfg->recv_window_bytes);
     t->kept_count_max = cfg->recv_window_bytes / 1024 + 16;
     t->iss_key = (struct gw_sipkey){derive(&cfg->key, "iss 0"), derive(&cfg->key, "iss 1")};
+    t->cookie_key = (struct gw_sipkey){derive(&cfg->key, "cookie 0"), derive(&cfg->key, "cookie 1")};
     t->ts_offset = (uint32_t)derive(&cfg->key, "timestamp");
     tcp_set_now(t, now_us);
     int err = open_memory(t);

@@ -47,7 +47,7 @@ enum gw_tcp_congestion_control {
 
 struct gw_tcp_config {
     uint32_t conn_limit;         /* established, opening and closing connections */
-    uint32_t half_open_limit;    /* SYN-RECEIVED among them */
+    uint32_t half_open_limit;    /* SYN-RECEIVED among them; beyond: SYN cookies */
     uint32_t time_wait_limit;    /* oldest is forgotten when full */
     uint32_t recv_window_bytes;  /* most bytes kept for one connection, in order and out of order */
     uint32_t send_buffer_bytes;  /* most bytes queued by gw_tcp_send on one connection */

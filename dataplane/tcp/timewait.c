@@ -88,9 +88,8 @@ void tcp_time_wait_add(struct gw_tcp *t, const struct conn *c)
 static bool may_reuse(const struct gw_tcp *t, const struct tcp_time_wait *w,
                       const struct tcp_segment *s)
 {
-    uint16_t port = s->tuple.local_port;
     if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN ||
-        (t->listening[port / 8] >> (port % 8) & 1) == 0)
+        !tcp_listens(t, s->tuple.local_port))
         return false;
     if (w->has_timestamp && s->opt.has_timestamp && s->opt.ts_val != w->ts_recent)
         return (int32_t)(s->opt.ts_val - w->ts_recent) > 0;

@@ -218,6 +218,21 @@ struct conn *script_conn(struct script *s)
     return NULL;
 }
 
+void script_new_peer(struct script *s)
+{
+    s->iss_known = false;
+}
+
+struct conn *script_peer_conn(struct script *s)
+{
+    for (gw_conn i = 1; i < s->tcp->conns.fresh; i++) {
+        struct conn *c = conn_at(s->tcp, i);
+        if (!conn_is_dead(c) && c->tuple.remote_port == PEER_PORT)
+            return c;
+    }
+    return NULL;
+}
+
 uint64_t script_now_us(const struct script *s)
 {
     return s->now_us;

@@ -50,6 +50,10 @@ struct gw_tcp *script_tcp(struct script *s);
 struct gw_arena *script_arena(struct script *s);
 /* The connection, or NULL when it is gone. */
 struct conn *script_conn(struct script *s);
+/* Learn the stack's initial number anew, from the next SYN it sends. */
+void script_new_peer(struct script *s);
+/* The connection with the peer's own port. */
+struct conn *script_peer_conn(struct script *s);
 uint64_t script_now_us(const struct script *s);
 uint32_t script_our_iss(const struct script *s);
 

@@ -158,10 +158,11 @@ Test(tcp_open, half_open_connections_are_limited)
 {
     struct script *s = script_open(&(struct script_config){.tcp = {.half_open_limit = 2}});
     script_run(s, SYN, "> SA seq 0 ack 1", "< S seq 0 port 40001", "! forget",
-               "< S seq 0 port 40002");
-    cr_assert_eq(counters(s)->drop_half_open_full, 1);
+               "< S seq 0 port 40002", "! forget");
+    cr_assert_eq(counters(s)->cookies_sent, 1);
+    cr_assert_eq(script_tcp(s)->conns.used_count, 2);
     script_run(s, "< A seq 1 ack 1", "= established", "< S seq 0 port 40003", "! forget");
-    cr_assert_eq(counters(s)->drop_half_open_full, 1, "completing one makes room");
+    cr_assert_eq(counters(s)->cookies_sent, 1, "completing one makes room");
     script_drop(&s);
 }
 
@@ -919,5 +920,55 @@ Test(tcp_flush, a_turn_is_bounded)
     cr_assert_eq(gw_tcp_next_deadline_us(t), script_now_us(s), "the rest is due at once");
     cr_assert_eq(gw_tcp_flush(t, script_now_us(s)), TCP_BURST_SEGMENTS);
     script_run(s, "! forget");
+    script_drop(&s);
+}
+
+/* ---- SYN cookies (RFC 4987) ---- */
+
+static struct script *flooded(uint32_t window)
+{
+    struct script *s = script_open(&(struct script_config){
+        .tcp = {.half_open_limit = 1, .recv_window_bytes = window}});
+    script_run(s, "! hold", "< S seq 0 port 39999", "! flush", "! forget");
+    script_new_peer(s);
+    return s;
+}
+
+Test(tcp_cookie, keeps_every_option_of_a_peer_with_timestamps)
+{
+    struct script *s = flooded(1 << 20);
+    script_run(s, "< S seq 0 win 1000 mss 1450 ws 7 sackok ts 100",
+               "> SA seq 0 ack 1 win 65535 mss 1460 ws 5 sackok ts 100");
+    cr_assert_eq(script_tcp(s)->conns.used_count, 1, "nothing was kept");
+    script_run(s, "+ 100ms", "< A seq 1 ack 1 win 500 ts 101 len 10", "= established", "= data 10",
+               /* now that it may be scaled, the window opens */
+               "> A seq 1 ack 11 win 32768",
+               "! send 5", "> PA seq 1 ack 11 len 5");
+    const struct conn *c = script_peer_conn(s);
+    cr_assert_eq(c->snd_wnd, 500 << 7);
+    cr_assert_eq(c->mss, 1440 - 12, "the next lower of eight");
+    cr_assert_eq(c->flags & (CONN_SACK | CONN_TIMESTAMPS), CONN_SACK | CONN_TIMESTAMPS);
+    script_drop(&s);
+}
+
+Test(tcp_cookie, without_timestamps_only_the_mss)
+{
+    struct script *s = flooded(65535);
+    script_run(s, "< S seq 0 win 1000 mss 1300 ws 7 sackok", "> SA seq 0 ack 1 mss 1460",
+               "< A seq 1 ack 1 win 500", "= established");
+    cr_assert_eq(script_peer_conn(s)->snd_wnd, 500);
+    cr_assert_eq(script_peer_conn(s)->mss, 1300);
+    cr_assert_eq(script_peer_conn(s)->flags & (CONN_SACK | CONN_SCALE), 0);
+    script_drop(&s);
+}
+
+Test(tcp_cookie, is_not_guessed_changed_or_kept_for_long)
+{
+    struct script *s = flooded(65535);
+    script_run(s, "< S seq 0 win 1000 mss 1300", "> SA seq 0 ack 1", "< A seq 1 ack 2",
+               "< A seq 2 ack 1", "< A seq 1 ack 1 port 40009", "< A seq 1 ack 1 ts 5", "+ 130s",
+               "! forget", "< A seq 1 ack 1", "> R seq 1");
+    cr_assert_eq(counters(s)->cookies_bad, 4);
+    cr_assert_eq(counters(s)->cookies_redeemed, 0);
     script_drop(&s);
 }
