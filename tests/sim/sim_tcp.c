@@ -225,7 +225,8 @@ static bool on_established(void *ctx, gw_conn c, const struct gw_tcp_tuple *t)
     struct end *e = &h->sim->flows[flow].ends[h->number];
     /* A SYN cookie is good for a minute, even when the connection it made is over: a late copy of
      * the segment that redeemed it does so again. */
-    if (e->closed && gw_tcp_counters(h->tcp)->cookies_redeemed > 0)
+    bool over = e->closed || h->sim->flows[flow].aborted;
+    if (over && gw_tcp_counters(h->tcp)->cookies_redeemed > 0)
         return false;
     expect(!e->open, "flow %u opened twice", flow);
     h->flow_of[c] = (uint16_t)(flow + 1);
