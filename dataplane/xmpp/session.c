@@ -27,17 +27,18 @@ static struct gw_home_text *text_at(struct gw_lcore *l, gw_block b)
     return gw_arena_ptr(l->arena, b);
 }
 
-static gw_block text_new(struct gw_lcore *l, struct gw_bytes a, struct gw_bytes b, struct gw_bytes c)
+/* Two pieces as one; either may be empty. */
+static gw_block text_new(struct gw_lcore *l, struct gw_bytes a, struct gw_bytes b)
 {
-    size_t len = a.len + b.len + c.len;
+    size_t len = a.len + b.len;
     gw_block at = gw_arena_get(l->arena, sizeof(struct gw_home_text) + len);
     if (at == 0)
         return 0;
-    struct gw_home_text *t = text_at(l, at);
-    *t = (struct gw_home_text){.len = (uint32_t)len};
-    memcpy(t->text, a.p, a.len);
-    memcpy(t->text + a.len, b.p, b.len);
-    memcpy(t->text + a.len + b.len, c.p, c.len);
+    struct gw_home_text *h = text_at(l, at);
+    *h = (struct gw_home_text){.len = (uint32_t)len};
+    struct gw_text t = gw_text(h->text, len);
+    gw_text_put(&t, a);
+    gw_text_put(&t, b);
     return at;
 }
 
@@ -91,7 +92,7 @@ static void deliver_or_queue(struct gw_lcore *l, uint32_t i, gw_block b)
 
 void gw_home_transient(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
 {
-    gw_block b = text_new(l, xml, gw_bytes(NULL, 0), gw_bytes(NULL, 0));
+    gw_block b = text_new(l, xml, gw_bytes(NULL, 0));
     if (b == 0)
         GW_COUNT(l->home_count.transient_dropped);
     else
@@ -122,8 +123,7 @@ static void send_presence(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
     gw_text_str(&t, "<presence to='");
     t.len += gw_xml_escape(gw_session_jid(l, gw_home_session(l, i)), t.p + t.len, t.cap - t.len);
     gw_text_str(&t, "'");
-    gw_block b = text_new(l, gw_text_bytes(&t), gw_bytes(xml.p + skip, xml.len - skip),
-                          gw_bytes(NULL, 0));
+    gw_block b = text_new(l, gw_text_bytes(&t), gw_bytes(xml.p + skip, xml.len - skip));
     if (b == 0)
         GW_COUNT(l->home_count.transient_dropped);
     else
@@ -151,7 +151,7 @@ static void tell_of_others(struct gw_lcore *l, const struct gw_home_account *a, 
 static void keep_presence(struct gw_lcore *l, struct gw_home_session *s, struct gw_bytes xml)
 {
     gw_arena_put(l->arena, s->presence);
-    s->presence = xml.len ? text_new(l, xml, gw_bytes(NULL, 0), gw_bytes(NULL, 0)) : 0;
+    s->presence = xml.len ? text_new(l, xml, gw_bytes(NULL, 0)) : 0;
 }
 
 static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, struct gw_bytes xml)
