@@ -284,9 +284,17 @@ void audit_acked(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_u
     log_message(a, now_us, "acknowledged", flow, number, "-");
 }
 
+/* What the peer sends may name a message of an earlier run with the same seed. */
+static bool is_ours(struct audit *a, uint32_t flow, uint32_t number)
+{
+    bool ours = flow < a->flow_count && number > 0 && number <= a->flows[flow].sent;
+    a->counts.foreign += !ours;
+    return ours;
+}
+
 void audit_refused(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
 {
-    if (!advance(a, flow, number, REFUSED))
+    if (!is_ours(a, flow, number) || !advance(a, flow, number, REFUSED))
         return;
     a->counts.refused++;
     log_message(a, now_us, "refused", flow, number, "-");
@@ -294,7 +302,7 @@ void audit_refused(struct audit *a, uint32_t flow, uint32_t number, uint64_t now
 
 void audit_receipt(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
 {
-    if (!advance(a, flow, number, RECEIPTED))
+    if (!is_ours(a, flow, number) || !advance(a, flow, number, RECEIPTED))
         return;
     a->counts.receipts++;
     log_message(a, now_us, "receipt", flow, number, "-");
