@@ -111,6 +111,19 @@ static inline void rig_shell(const char *command, const char *a, const char *b)
     cr_assert_eq(system(line), 0, "%s", line);
 }
 
+/* The files of an open store as they are at one moment: RocksDB's own threads may be at work, so the
+ * copy counts only when nothing has changed under it. */
+static inline void rig_copy(const char *from, const char *to)
+{
+    static const char script[] =
+        "now() { find \"$1\" -printf '%%P %%s %%T@\\n' | sort; }; i=0; "
+        "until before=$(now '%s') && rm -rf '%s' && cp -a '%s' '%s' 2>/dev/null && "
+        "[ \"$before\" = \"$(now '%s')\" ]; do i=$((i + 1)); [ $i -lt 1000 ] || exit 1; done";
+    char line[1024];
+    snprintf(line, sizeof(line), script, from, to, from, to, from);
+    cr_assert_eq(system(line), 0, "%s", line);
+}
+
 static inline void rig_end(struct rig *rig)
 {
     gw_store_free(&rig->store);
@@ -142,7 +155,7 @@ static inline void rig_kill(struct rig *rig)
         char from[96];
         memcpy(from, rig->path, sizeof(from));
         rig_new_path(rig);
-        rig_shell("cp -a", from, rig->path);
+        rig_copy(from, rig->path);
     }
     rig_reopen(rig);
 }

@@ -162,7 +162,7 @@ static void damaged_wal(struct rig *rig)
     char from[96], wal[400];
     memcpy(from, rig->path, sizeof(from));
     rig_new_path(rig);
-    rig_shell("cp -a", from, rig->path);
+    rig_copy(from, rig->path);
     gw_store_free(&rig->store);
     find_file(rig, ".log", wal);
     int fd = open(wal, O_RDWR);
