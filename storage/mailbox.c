@@ -158,13 +158,26 @@ static int last_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint
     return err;
 }
 
+/* How many messages there are, counted up to `most`, and the lowest position among them. */
+static uint32_t count_messages(struct merge *x, uint64_t most, uint64_t *lowest)
+{
+    const struct gw_record_head *r;
+    uint32_t count = 0;
+    while (!x->err && (r = merge_peek(x)) != NULL && (count == 0 || count < most)) {
+        if (count++ == 0)
+            *lowest = head_position(r);
+        merge_next(x);
+    }
+    return count;
+}
+
 void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done)
 {
     struct merge x;
-    uint64_t last;
+    uint64_t last, lowest = 0;
     merge_open(&x, s, &r->mailbox, 0);
-    const struct gw_record_head *lowest = merge_peek(&x);
+    done->len = count_messages(&x, r->from, &lowest);
     done->status = x.err ? x.err : last_spilled(s, &r->mailbox, &last);
     if (!done->status) {
         done->next = s->state.position_floor;
@@ -172,7 +185,7 @@ void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
             done->next = last + 1;
         if (x.m != NULL && window_last_position(x.m) >= done->next)
             done->next = window_last_position(x.m) + 1;
-        done->seq = lowest != NULL ? head_position(lowest) : done->next;
+        done->seq = done->len > 0 ? lowest : done->next;
     }
     merge_close(&x);
 }

@@ -79,7 +79,8 @@ enum gw_store_op {
     /* next_position in the completion's `next`: higher than any position ever appended to this
      * mailbox (removed or not), at least 1. Positions of a mailbox rise but need not be dense: the
      * store keeps nothing of a mailbox that is empty, only one floor above all that was ever
-     * removed. `seq`: the lowest position still there, or `next` when it is empty. */
+     * removed. `seq`: the lowest position still there, or `next` when it is empty. `len`: how many
+     * messages are there, counted no further than `from` (at least to 1). */
     GW_STORE_MAILBOX,
     /* Forget a mailbox whole (account deleted): what was appended to it by segments that are
      * complete. Durable when complete. */

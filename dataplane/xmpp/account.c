@@ -117,6 +117,7 @@ static void submit_find(struct gw_lcore *l, uint32_t i)
     struct gw_store_request rq = {
         .op = GW_STORE_MAILBOX,
         .mailbox = gw_identity_mailbox(&a->identity),
+        .from = l->cfg->mailbox_messages_max,
         .tag = gw_home_tag(GW_HOME_TAG_FIND, i),
     };
     if (gw_store_submit(l->store, &rq) != 0)
@@ -270,7 +271,6 @@ void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store
     }
     a->next_position = c->next;
     a->durable_end = c->next;
-    uint64_t span = c->next - c->seq;
-    a->live_count = span > UINT32_MAX ? UINT32_MAX : (uint32_t)span;
+    a->live_count = c->len;
     wake(l, i, GW_ACCOUNT_READY);
 }

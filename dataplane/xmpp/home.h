@@ -50,7 +50,7 @@ struct gw_home_account {
     uint32_t sessions;    /* first */
     uint32_t wait_head, wait_tail;
     gw_block load_block;
-    uint32_t live_count; /* messages waiting, about: exact when loaded, then kept up */
+    uint32_t live_count; /* messages waiting: counted up to the limit when loaded, then kept up */
     struct gw_identity identity;
     uint64_t next_position;
     uint64_t durable_end; /* all positions below are durable (or failed) */

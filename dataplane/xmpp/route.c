@@ -242,6 +242,7 @@ static void stored(struct gw_lcore *l, uint32_t account, struct gw_post *p)
     a->durable_end = s->position + 1;
     if (l->home->failed) {
         GW_COUNT(l->home_count.refused_store);
+        a->live_count -= a->live_count > 0;
         gw_home_return(l, p, true, GW_CONDITION_INTERNAL_SERVER_ERROR);
         return;
     }

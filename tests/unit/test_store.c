@@ -226,6 +226,36 @@ STORE_TEST(segment_numbers_never_repeat)
     }
 }
 
+static uint32_t waiting(struct rig *rig, unsigned mailbox, uint64_t most)
+{
+    struct gw_store_request r = {
+        .op = GW_STORE_MAILBOX, .mailbox = rig_mailbox(mailbox), .from = most};
+    struct gw_store_completion done;
+    cr_assert_eq(rig_call(rig, &r, &done), 0);
+    return done.len;
+}
+
+/* Positions are not dense: what others have removed raises them. */
+STORE_TEST(a_mailbox_says_how_many_wait)
+{
+    static struct rig_segment g;
+    cr_assert_eq(waiting(rig, 1, 100), 0);
+    rig_put(rig, 1, 3, "a");
+    rig_put(rig, 1, 5000, "b");
+    rig_spill(rig);
+    rig_put(rig, 1, 90000, "c");
+    cr_assert_eq(waiting(rig, 1, 100), 3, "spilled and not");
+    cr_assert_eq(waiting(rig, 1, 2), 2);
+    cr_assert_eq(waiting(rig, 1, 0), 1);
+    rig_segment_begin(&g);
+    rig_remove(&g, 1, 5000, 5000);
+    cr_assert_eq(rig_append(rig, &g, NULL), 0);
+    cr_assert_eq(waiting(rig, 1, 100), 2);
+    rig_spill(rig);
+    cr_assert_eq(waiting(rig, 1, 100), 2);
+    cr_assert_eq(waiting(rig, 2, 100), 0);
+}
+
 STORE_TEST(a_log_larger_than_the_window_is_recovered)
 {
     static struct rig_segment g;
