@@ -115,6 +115,22 @@ void gw_edge_release(struct gw_lcore *l, gw_conn c)
         e->held_tail = 0;
 }
 
+/* By the stanza that each waits for: the refusal of an earlier stanza, which its home sends when it
+ * likes, must not come behind the answer to a later one, which acknowledges it. */
+static void insert(struct gw_lcore *l, struct gw_edge_conn *e, gw_block at)
+{
+    struct gw_held *h = held_at(l, at);
+    gw_block *link = &e->held_head;
+    if (e->held_tail != 0 && (int32_t)(h->seq - held_at(l, e->held_tail)->seq) >= 0)
+        link = &held_at(l, e->held_tail)->next; /* as a rule */
+    while (*link != 0 && (int32_t)(h->seq - held_at(l, *link)->seq) >= 0)
+        link = &held_at(l, *link)->next;
+    h->next = *link;
+    *link = at;
+    if (h->next == 0)
+        e->held_tail = at;
+}
+
 static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer what, struct gw_bytes b)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
@@ -130,11 +146,7 @@ static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer wha
     *h = (struct gw_held){.seq = seq, .len = (uint32_t)b.len, .what = (uint8_t)what};
     if (b.len)
         memcpy(h->text, b.p, b.len);
-    if (e->held_tail != 0)
-        held_at(l, e->held_tail)->next = at;
-    else
-        e->held_head = at;
-    e->held_tail = at;
+    insert(l, e, at);
     e->held_bytes += (uint32_t)(sizeof(*h) + b.len);
 }
 
