@@ -60,7 +60,6 @@ static bool established(void *ctx, gw_conn c, const struct gw_tcp_tuple *t)
         .state = GW_EDGE_HEADER,
         .waits_us = l->now_us,
         .heard_us = l->now_us,
-        .since_wall_us = l->wall_us,
     };
     *e = fresh;
     GW_COUNT(l->edge_count.connections);
@@ -116,7 +115,7 @@ void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session)
 void gw_edge_detach(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (e->state != GW_EDGE_BOUND)
+    if (e->session.index == 0)
         return;
     /* What is confirmed and not told is told now, if it can be; else it comes again: never lost. */
     (void)gw_edge_flush_confirmed(l, c);

@@ -6,8 +6,8 @@ usage: run.py --sandbox FILE --build DIR [--first-user N] [--password TEXT] [NAM
 
 FILE is what `scripts/sandbox up` printed, DIR the meson build folder. A NAME is a module (login),
 a class (login.Binding) or a test (login.Binding.test_resource_asked_for); without any, all run
-but those of `plain`, which need a broker that allows PLAIN, and of `full`, which need one with
-mailboxes of 20 messages. The last line is 'N passed, N failed'.
+but those that need a broker of their own: `plain` one that allows PLAIN, `full` one with mailboxes
+of 20 messages, `starved` one with 32 MiB of memory. The last line is 'N passed, N failed'.
 """
 
 import argparse
