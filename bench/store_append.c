@@ -22,6 +22,7 @@
 #include "../dataplane/base/check.h"
 #include "../storage/store.h"
 #include "measure.h"
+#include "store_drive.h"
 
 #define RECORD_BYTES 316
 #define BODY_BYTES   (RECORD_BYTES - sizeof(struct gw_record_head))
@@ -52,26 +53,6 @@ struct bench {
 static unsigned segment_count(unsigned records)
 {
     return (records + SEGMENT_MAX - 1) / SEGMENT_MAX;
-}
-
-static atomic_bool stop;
-
-static void *commit_main(void *arg)
-{
-    struct gw_store *s = arg;
-    while (!atomic_load(&stop))
-        if (gw_store_commit_poll(s) == 0)
-            gw_store_commit_wait(s, 100000);
-    return NULL;
-}
-
-static struct gw_mailbox_id mailbox_id(uint32_t m)
-{
-    struct gw_mailbox_id id = {{0}};
-    uint64_t h = (m + 1) * 0x9e3779b97f4a7c15u;
-    memcpy(id.b, &h, sizeof(h));
-    memcpy(id.b + 8, &m, sizeof(m));
-    return id;
 }
 
 static void add_message(struct bench *b, struct gw_segment_writer *w, uint32_t m)

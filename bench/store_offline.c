@@ -13,6 +13,7 @@
 
 #include "../storage/store.h"
 #include "measure.h"
+#include "store_drive.h"
 
 #define RECORD_BYTES 316
 #define BODY_BYTES   (RECORD_BYTES - sizeof(struct gw_record_head))
@@ -31,26 +32,6 @@ struct bench {
     _Alignas(64) uint8_t segments[IN_FLIGHT][BATCH * 320 + 64];
     uint8_t reads[READS][READ_BYTES];
 };
-
-static atomic_bool stop;
-
-static void *commit_main(void *arg)
-{
-    struct gw_store *s = arg;
-    while (!atomic_load(&stop))
-        if (gw_store_commit_poll(s) == 0)
-            gw_store_commit_wait(s, 100000);
-    return NULL;
-}
-
-static struct gw_mailbox_id mailbox_id(uint32_t m)
-{
-    struct gw_mailbox_id id = {{0}};
-    uint64_t h = (m + 1) * 0x9e3779b97f4a7c15u;
-    memcpy(id.b, &h, sizeof(h));
-    memcpy(id.b + 8, &m, sizeof(m));
-    return id;
-}
 
 static void submit(struct bench *b, const struct gw_store_request *r)
 {

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the benchmarks of the store share: its commit thread, and mailboxes by number. */
+#ifndef GW_BENCH_STORE_DRIVE_H
+#define GW_BENCH_STORE_DRIVE_H
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "../storage/store.h"
+
+static atomic_bool stop;
+
+static inline void *commit_main(void *arg)
+{
+    struct gw_store *s = arg;
+    while (!atomic_load(&stop))
+        if (gw_store_commit_poll(s) == 0)
+            gw_store_commit_wait(s, 100000);
+    return NULL;
+}
+
+/* Spread as real ones, which are hashes. */
+static inline struct gw_mailbox_id mailbox_id(uint32_t m)
+{
+    struct gw_mailbox_id id = {{0}};
+    uint64_t h = (m + 1) * 0x9e3779b97f4a7c15u;
+    memcpy(id.b, &h, sizeof(h));
+    memcpy(id.b + 8, &m, sizeof(m));
+    return id;
+}
+
+#endif
