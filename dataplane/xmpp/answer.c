@@ -11,19 +11,17 @@ static void put_attr(struct gw_text *t, const char *name, struct gw_bytes value)
     gw_text_str(t, " ");
     gw_text_str(t, name);
     gw_text_str(t, "='");
-    size_t n = gw_xml_escape(value, t->p + t->len, t->cap - t->len);
-    t->full |= n == 0;
-    t->len += n;
+    gw_text_escaped(t, value);
     gw_text_str(t, "'");
 }
 
-static void put_error(struct gw_text *t, enum gw_condition why)
+void gw_edge_put_error(struct gw_text *t, enum gw_condition why)
 {
-    gw_text_str(t, "><error type='");
+    gw_text_str(t, "<error type='");
     gw_text_str(t, gw_condition_type(why));
     gw_text_str(t, "'><");
     gw_text_str(t, gw_condition_name(why));
-    gw_text_str(t, " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></");
+    gw_text_str(t, " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
 }
 
 /* An attribute of the stanza in l->xml, unescaped into the scratch buffer's end part. */
@@ -47,25 +45,35 @@ void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
     gw_edge_answer(l, c, gw_text_bytes(&t));
 }
 
-void gw_edge_refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why)
+/* The stanza `name` with this id, from `from` to `to`, refused: into the scratch buffer. */
+static struct gw_bytes write_refusal(struct gw_lcore *l, struct gw_bytes name, struct gw_bytes id,
+                                     struct gw_bytes from, struct gw_bytes to, enum gw_condition why)
 {
-    char id[GW_STANZA_ID_BYTES_MAX], to[GW_JID_BYTES_MAX], type[16];
-    struct gw_bytes name = l->xml->nodes[0].name;
-    struct gw_bytes is = attr_of(l, GW_LIT("type"), type, sizeof(type));
-    if (gw_bytes_eq(is, GW_LIT("error")) || gw_bytes_eq(is, GW_LIT("result")))
-        return;
-    GW_COUNT(l->edge_count.refused);
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
+    GW_COUNT(l->edge_count.refused);
     gw_text_str(&t, "<");
     gw_text_put(&t, name);
     gw_text_str(&t, " type='error'");
-    put_attr(&t, "id", attr_of(l, GW_LIT("id"), id, sizeof(id)));
-    put_attr(&t, "from", attr_of(l, GW_LIT("to"), to, sizeof(to)));
-    put_attr(&t, "to", gw_edge_full(l, c));
-    put_error(&t, why);
+    put_attr(&t, "id", id);
+    put_attr(&t, "from", to);
+    put_attr(&t, "to", from);
+    gw_text_str(&t, ">");
+    gw_edge_put_error(&t, why);
+    gw_text_str(&t, "</");
     gw_text_put(&t, name);
     gw_text_str(&t, ">");
-    gw_edge_answer(l, c, gw_text_bytes(&t));
+    return gw_text_bytes(&t);
+}
+
+void gw_edge_refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why)
+{
+    char id[GW_STANZA_ID_BYTES_MAX], to[GW_JID_BYTES_MAX], type[16];
+    struct gw_bytes is = attr_of(l, GW_LIT("type"), type, sizeof(type));
+    if (gw_bytes_eq(is, GW_LIT("error")) || gw_bytes_eq(is, GW_LIT("result")))
+        return;
+    gw_edge_answer(l, c,
+                   write_refusal(l, l->xml->nodes[0].name, attr_of(l, GW_LIT("id"), id, sizeof(id)),
+                                 gw_edge_full(l, c), attr_of(l, GW_LIT("to"), to, sizeof(to)), why));
 }
 
 void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza *s,
@@ -74,16 +82,7 @@ void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
     static const char *const names[] = {"message", "presence", "iq"};
     if (s->type == GW_TYPE_ERROR || s->type == GW_TYPE_RESULT)
         return;
-    GW_COUNT(l->edge_count.refused);
-    struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
-    gw_text_str(&t, "<");
-    gw_text_str(&t, names[s->kind]);
-    gw_text_str(&t, " type='error'");
-    put_attr(&t, "id", gw_stanza_id(s));
-    put_attr(&t, "from", gw_stanza_to(s));
-    put_attr(&t, "to", gw_stanza_from(s));
-    put_error(&t, why);
-    gw_text_str(&t, names[s->kind]);
-    gw_text_str(&t, ">");
-    gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_STANZA, gw_text_bytes(&t));
+    gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_STANZA,
+                         write_refusal(l, gw_bytes_str(names[s->kind]), gw_stanza_id(s),
+                                       gw_stanza_from(s), gw_stanza_to(s), why));
 }

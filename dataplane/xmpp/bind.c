@@ -65,11 +65,8 @@ enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind)
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     char resource[GW_JID_PART_BYTES_MAX + 1], id[GW_STANZA_ID_BYTES_MAX];
     unsigned home = gw_home_of(l, gw_edge_bare(l, c));
-    if (gw_post_up_room(l, home) == 0) {
-        GW_COUNT(l->edge_count.paused_credit);
-        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
+    if (!gw_edge_has_credit(l, c, home))
         return GW_HANDLE_LATER;
-    }
     e->seq++;
     gw_edge_settle(l, c, e->seq);
     int len = read_resource(l, bind, resource);
@@ -98,16 +95,14 @@ static void answer(struct gw_lcore *l, gw_conn c, const struct gw_bind *r, uint8
 {
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
     gw_text_str(&t, status ? "<iq type='error' id='" : "<iq type='result' id='");
-    t.len += gw_xml_escape(gw_bytes(r->text + r->len, r->id_len), t.p + t.len, t.cap - t.len);
+    gw_text_escaped(&t, gw_bytes(r->text + r->len, r->id_len));
     if (status != GW_CONDITION_NONE) {
-        gw_text_str(&t, "'><error type='");
-        gw_text_str(&t, gw_condition_type(status));
-        gw_text_str(&t, "'><");
-        gw_text_str(&t, gw_condition_name(status));
-        gw_text_str(&t, " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>");
+        gw_text_str(&t, "'>");
+        gw_edge_put_error(&t, status);
+        gw_text_str(&t, "</iq>");
     } else {
         gw_text_str(&t, "'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>");
-        t.len += gw_xml_escape(gw_bytes(r->text, r->len), t.p + t.len, t.cap - t.len);
+        gw_text_escaped(&t, gw_bytes(r->text, r->len));
         gw_text_str(&t, "</jid></bind></iq>");
     }
     check(!t.full);

@@ -112,10 +112,8 @@ static enum gw_taken take(struct gw_lcore *l, gw_conn c, const struct gw_post *p
     }
     e->refusing = false;
     write_stanza(l, c, p);
-    if (stored && !remember(l, c, p->deliver.position)) {
-        GW_COUNT(l->edge_count.out_of_memory);
-        e->abort_due = true;
-    }
+    if (stored && !remember(l, c, p->deliver.position))
+        gw_edge_give_up(l, c);
     gw_edge_mark_dirty(l, c);
     return GW_TAKEN_OK;
 }
@@ -224,7 +222,7 @@ void gw_edge_send_ping(struct gw_lcore *l, gw_conn c)
     gw_text_str(&t, "' from='");
     gw_text_put(&t, l->cfg->domain);
     gw_text_str(&t, "' to='");
-    t.len += gw_xml_escape(gw_edge_full(l, c), t.p + t.len, t.cap - t.len);
+    gw_text_escaped(&t, gw_edge_full(l, c));
     gw_text_str(&t, "'><ping xmlns='urn:xmpp:ping'/></iq>");
     gw_edge_write(l, c, gw_text_bytes(&t));
     e->out_count++;
@@ -235,18 +233,23 @@ void gw_edge_send_ping(struct gw_lcore *l, gw_conn c)
     gw_edge_set_deadline(l, c);
 }
 
+void gw_edge_send_r(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    e->r_outstanding = true;
+    e->waits_us = l->now_us;
+    gw_edge_write(l, c, GW_LIT("<r xmlns='urn:xmpp:sm:3'/>"));
+    gw_edge_set_deadline(l, c);
+}
+
 void gw_edge_ask(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     if (e->handed_count == e->handed_confirmed || e->state != GW_EDGE_BOUND)
         return;
     if (e->sm) {
-        if (e->r_outstanding)
-            return;
-        e->r_outstanding = true;
-        e->waits_us = l->now_us;
-        gw_edge_write(l, c, GW_LIT("<r xmlns='urn:xmpp:sm:3'/>"));
-        gw_edge_set_deadline(l, c);
+        if (!e->r_outstanding)
+            gw_edge_send_r(l, c);
     } else if (!e->no_ping && !e->ping_outstanding) {
         gw_edge_send_ping(l, c);
     }

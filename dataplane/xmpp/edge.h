@@ -76,8 +76,8 @@ struct gw_edge_conn {
     gw_block sasl_block; /* struct gw_sasl, until authenticated */
     gw_block jid_block;  /* struct gw_edge_jid, from authentication on */
 
-    struct gw_ref session;
-    uint16_t refused_epoch, room_epoch;
+    struct gw_ref session; /* index 0: none */
+    uint16_t refused_epoch;
 
     /* stanzas in */
     uint32_t seq;     /* number of the last stanza accepted; wraps */
@@ -97,7 +97,6 @@ struct gw_edge_conn {
 
     uint64_t heard_us; /* last byte from the client */
     uint64_t waits_us; /* since when the state, or the answer under way, is waited for */
-    uint64_t since_wall_us;
     uint32_t next_waiting; /* list of those that wait for a credit */
     uint32_t next_dirty;
 };
@@ -191,6 +190,8 @@ enum gw_handled {
 };
 
 /* input.c */
+/* Whether a request can go to this home now; otherwise reading pauses until it can. */
+bool gw_edge_has_credit(struct gw_lcore *l, gw_conn c, unsigned home);
 size_t gw_edge_data(void *ctx, gw_conn c, const uint8_t *p, size_t len);
 void gw_edge_pause(struct gw_lcore *l, gw_conn c, uint8_t why);
 void gw_edge_resume(struct gw_lcore *l, gw_conn c, uint8_t why);
@@ -214,6 +215,8 @@ void gw_edge_detach(struct gw_lcore *l, gw_conn c);
 void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session);
 
 /* output.c */
+/* There is no memory to go on with this connection: it is reset when the pass ends. */
+void gw_edge_give_up(struct gw_lcore *l, gw_conn c);
 /* Bytes to the client now. Without room or memory for them the connection is reset when the pass
  * ends: it is a client that asks and does not read. */
 void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
@@ -237,6 +240,8 @@ enum gw_handled gw_edge_sasl(struct gw_lcore *l, gw_conn c);
 void gw_edge_sasl_free(struct gw_lcore *l, gw_conn c);
 
 /* answer.c */
+/* <error/> with its condition. */
+void gw_edge_put_error(struct gw_text *t, enum gw_condition why);
 /* <iq type='result'/> for the IQ in l->xml, with this payload. */
 void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload);
 /* Refuse the stanza in l->xml with an error (RFC 6120 section 8.3); errors and results are dropped
@@ -255,8 +260,12 @@ void gw_edge_bound(struct gw_lcore *l, struct gw_post *p);
 
 /* message.c */
 enum gw_handled gw_edge_message(struct gw_lcore *l, gw_conn c);
-/* Route the stanza in l->xml to a home, numbering it. */
-enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, struct gw_stanza_form *f);
+/* Number the stanza in l->xml, refuse it if why is set, and settle it: it ends here. */
+enum gw_handled gw_edge_settle_here(struct gw_lcore *l, gw_conn c, enum gw_condition why);
+/* Number the stanza in l->xml and route it to the home of `to`. The caller sets kind, type, flags and
+ * ref in *f; the rest is filled in. */
+enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, const struct gw_jid_text *to,
+                              struct gw_stanza_form *f);
 /* The stanza's `to` prepared into *to; 1: present, 0: absent (*to is the user's bare JID), -EINVAL. */
 int gw_edge_read_to(struct gw_lcore *l, gw_conn c, struct gw_jid_text *to);
 /* What all stanzas must keep: `from` ours or absent, id not too long. False: the stream has ended. */
@@ -283,6 +292,7 @@ bool gw_edge_flush_confirmed(struct gw_lcore *l, gw_conn c);
 /* Ask for confirmation of what has been handed over, if nothing is asked yet. */
 void gw_edge_ask(struct gw_lcore *l, gw_conn c);
 void gw_edge_send_ping(struct gw_lcore *l, gw_conn c);
+void gw_edge_send_r(struct gw_lcore *l, gw_conn c);
 void gw_edge_acked(void *ctx, gw_conn c, uint64_t acked);
 
 /* timers.c */

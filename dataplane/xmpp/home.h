@@ -252,8 +252,6 @@ void gw_home_flush_transients(struct gw_lcore *l, uint32_t session);
 void gw_home_taken(struct gw_lcore *l, struct gw_post *p);
 
 /* mailbox.c */
-/* Whether a stored message for `resource` (empty: the bare JID) is for this session. */
-bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource);
 /* Hand a durable message to the sessions whose cursor stands at it. */
 void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *p);
 void gw_home_read_later(struct gw_lcore *l, uint32_t session, uint64_t after_segment);

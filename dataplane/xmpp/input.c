@@ -138,6 +138,15 @@ void gw_edge_pause(struct gw_lcore *l, gw_conn c, uint8_t why)
     }
 }
 
+bool gw_edge_has_credit(struct gw_lcore *l, gw_conn c, unsigned home)
+{
+    if (gw_post_up_room(l, home) > 0)
+        return true;
+    GW_COUNT(l->edge_count.paused_credit);
+    gw_edge_pause(l, c, GW_PAUSE_CREDIT);
+    return false;
+}
+
 void gw_edge_resume(struct gw_lcore *l, gw_conn c, uint8_t why)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);

@@ -115,27 +115,6 @@ static void take_answer(struct gw_lcore *l, gw_conn c)
         gw_edge_confirm_ping(l, c, number);
 }
 
-static enum gw_handled route(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type,
-                             const struct gw_jid_text *to)
-{
-    char id[GW_STANZA_ID_BYTES_MAX];
-    int n = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
-    struct gw_stanza_form f = {
-        .kind = GW_STANZA_IQ,
-        .type = type,
-        .to = gw_jid_full(to),
-        .to_bare = gw_jid_bare(to),
-        .id = gw_bytes(id, n > 0 ? (size_t)n : 0),
-    };
-    return gw_edge_route(l, c, &f);
-}
-
-static enum gw_handled settled_here(struct gw_lcore *l, gw_conn c)
-{
-    gw_edge_settle(l, c, gw_edge_conn(l, c)->seq);
-    return GW_HANDLED;
-}
-
 enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
@@ -156,11 +135,11 @@ enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c)
     bool good = is_proper(l, type);
     if (good && has_to > 0 && !own && !server && gw_bytes_eq(gw_jid_domain(&to), l->cfg->domain) &&
         to.resource_len != 0)
-        return route(l, c, type, &to);
+        return gw_edge_route(l, c, &to,
+                             &(struct gw_stanza_form){.kind = GW_STANZA_IQ, .type = type});
 
     if (!gw_edge_number(l, c))
         return GW_HANDLE_LATER;
-    GW_COUNT(l->edge_count.iqs_in);
     if (has_to < 0)
         gw_edge_refuse(l, c, GW_CONDITION_JID_MALFORMED);
     else if (!good)
@@ -173,5 +152,6 @@ enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c)
         gw_edge_refuse(l, c, GW_CONDITION_REMOTE_SERVER_NOT_FOUND);
     else /* of another's account: nothing is answered on its behalf */
         gw_edge_refuse(l, c, GW_CONDITION_SERVICE_UNAVAILABLE);
-    return settled_here(l, c);
+    gw_edge_settle(l, c, e->seq);
+    return GW_HANDLED;
 }

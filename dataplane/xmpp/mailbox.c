@@ -13,7 +13,8 @@
 
 /* ---- to whom ---- */
 
-bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource)
+/* Whether a stored message for `resource` (empty: the bare JID) is for this session. */
+static bool wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource)
 {
     if (resource.len == 0 || gw_bytes_eq(gw_session_resource(l, s), resource))
         return true;
@@ -64,7 +65,7 @@ void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
          i = gw_home_session(l, i)->next) {
         struct gw_home_session *t = gw_home_session(l, i);
         if (!gw_session_reads(t) || t->behind || s->position < t->cursor ||
-            !gw_home_wants(l, t, resource))
+            !wants(l, t, resource))
             continue;
         if (!may_hand_over(l, t)) {
             fall_behind(l, i, s->position);
@@ -220,7 +221,7 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
         GW_COUNT(l->home_count.records_damaged);
         return;
     }
-    if (!gw_home_wants(l, s, gw_bytes(body + sizeof(meta), meta.resource_len)))
+    if (!wants(l, s, gw_bytes(body + sizeof(meta), meta.resource_len)))
         return;
     const uint8_t *xml = body + sizeof(meta) + meta.resource_len;
     bool waited = meta.accepted_us < s->available_wall_us;

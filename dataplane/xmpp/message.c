@@ -17,7 +17,6 @@ bool gw_edge_check_stanza(struct gw_lcore *l, gw_conn c)
     char raw[GW_JID_BYTES_MAX];
     struct gw_jid_text from;
     const struct gw_xml_attr *id = gw_xml_attr(l->xml, 0, GW_LIT("id"));
-    GW_COUNT(l->edge_count.stanzas_in);
     if (id != NULL && id->value.len > GW_STANZA_ID_BYTES_MAX) {
         gw_edge_stream_error(l, c, GW_STREAM_POLICY_VIOLATION, "stanza id too long");
         return false;
@@ -81,17 +80,28 @@ enum gw_stanza_type gw_edge_type(const struct gw_lcore *l, enum gw_stanza_kind k
     return kind == GW_STANZA_MESSAGE ? GW_TYPE_NORMAL : GW_TYPE_UNKNOWN;
 }
 
-enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, struct gw_stanza_form *f)
+enum gw_handled gw_edge_settle_here(struct gw_lcore *l, gw_conn c, enum gw_condition why)
 {
-    struct gw_edge_conn *e = gw_edge_conn(l, c);
-    unsigned home = gw_home_of(l, f->to_bare);
-    if (gw_post_up_room(l, home) == 0) {
-        GW_COUNT(l->edge_count.paused_credit);
-        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
-        return GW_HANDLE_LATER;
-    }
     if (!gw_edge_number(l, c))
         return GW_HANDLE_LATER;
+    if (why != GW_CONDITION_NONE)
+        gw_edge_refuse(l, c, why);
+    gw_edge_settle(l, c, gw_edge_conn(l, c)->seq);
+    return GW_HANDLED;
+}
+
+enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, const struct gw_jid_text *to,
+                              struct gw_stanza_form *f)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    char id[GW_STANZA_ID_BYTES_MAX];
+    unsigned home = gw_home_of(l, gw_jid_bare(to));
+    if (!gw_edge_has_credit(l, c, home) || !gw_edge_number(l, c))
+        return GW_HANDLE_LATER;
+    int id_len = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
+    f->id = gw_bytes(id, id_len > 0 ? (size_t)id_len : 0);
+    f->to = gw_jid_full(to);
+    f->to_bare = gw_jid_bare(to);
     f->from = gw_edge_full(l, c);
     f->from_bare = gw_edge_bare(l, c);
     f->conn = gw_edge_ref(l, c);
@@ -154,30 +164,15 @@ static enum gw_condition check_message(struct gw_lcore *l, const struct gw_jid_t
 enum gw_handled gw_edge_message(struct gw_lcore *l, gw_conn c)
 {
     struct gw_jid_text to;
-    char id[GW_STANZA_ID_BYTES_MAX], ref[GW_STANZA_ID_BYTES_MAX];
+    char ref[GW_STANZA_ID_BYTES_MAX];
     if (!gw_edge_check_stanza(l, c))
         return GW_HANDLED;
     enum gw_stanza_type type = gw_edge_type(l, GW_STANZA_MESSAGE);
     int has_to = gw_edge_read_to(l, c, &to);
     enum gw_condition why = check_message(l, &to, has_to, type);
-    if (why != GW_CONDITION_NONE) {
-        if (!gw_edge_number(l, c))
-            return GW_HANDLE_LATER;
-        gw_edge_refuse(l, c, why);
-        gw_edge_settle(l, c, gw_edge_conn(l, c)->seq);
-        return GW_HANDLED;
-    }
-    int id_len = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
-    struct gw_stanza_form f = {
-        .kind = GW_STANZA_MESSAGE,
-        .type = type,
-        .to = gw_jid_full(&to),
-        .to_bare = gw_jid_bare(&to),
-        .id = gw_bytes(id, id_len > 0 ? (size_t)id_len : 0),
-    };
+    if (why != GW_CONDITION_NONE)
+        return gw_edge_settle_here(l, c, why);
+    struct gw_stanza_form f = {.kind = GW_STANZA_MESSAGE, .type = type};
     look_inside(l, &f, ref, sizeof(ref));
-    enum gw_handled done = gw_edge_route(l, c, &f);
-    if (done == GW_HANDLED)
-        GW_COUNT(l->edge_count.messages_in);
-    return done;
+    return gw_edge_route(l, c, &to, &f);
 }

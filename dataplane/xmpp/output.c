@@ -12,20 +12,24 @@ static struct gw_held *held_at(struct gw_lcore *l, gw_block b)
     return gw_arena_ptr(l->arena, b);
 }
 
+void gw_edge_give_up(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    GW_COUNT(l->edge_count.out_of_memory);
+    e->abort_due = true;
+    e->state = GW_EDGE_CLOSING;
+    gw_edge_mark_dirty(l, c);
+}
+
 void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     if (e->abort_due)
         return;
-    int rc = gw_tcp_send_copy(l->tcp, c, b.p, b.len);
-    if (rc == -ENOBUFS) {
-        GW_COUNT(l->edge_count.out_of_memory);
-        e->abort_due = true;
-        e->state = GW_EDGE_CLOSING;
-        gw_edge_mark_dirty(l, c);
-    }
-    if (gw_tcp_queue(l->tcp, c).sent_end - gw_tcp_queue(l->tcp, c).acked > GW_EDGE_OUTPUT_BYTES_MAX &&
-        !(e->paused & GW_PAUSE_OUTPUT)) {
+    if (gw_tcp_send_copy(l->tcp, c, b.p, b.len) == -ENOBUFS)
+        gw_edge_give_up(l, c);
+    struct gw_tcp_queue q = gw_tcp_queue(l->tcp, c);
+    if (q.sent_end - q.acked > GW_EDGE_OUTPUT_BYTES_MAX && !(e->paused & GW_PAUSE_OUTPUT)) {
         GW_COUNT(l->edge_count.paused_output);
         gw_edge_pause(l, c, GW_PAUSE_OUTPUT);
     }
@@ -136,10 +140,7 @@ static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer wha
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     gw_block at = gw_arena_get(l->arena, sizeof(struct gw_held) + b.len);
     if (at == 0) {
-        GW_COUNT(l->edge_count.out_of_memory);
-        e->abort_due = true;
-        e->state = GW_EDGE_CLOSING;
-        gw_edge_mark_dirty(l, c);
+        gw_edge_give_up(l, c);
         return;
     }
     struct gw_held *h = held_at(l, at);
@@ -188,9 +189,7 @@ void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq)
         *word &= ~(1ull << next % 64);
         e->settled = next;
     }
-    if (e->held_head != 0)
-        gw_edge_mark_dirty(l, c);
-    if (e->paused & GW_PAUSE_WINDOW)
+    if (e->held_head != 0 || (e->paused & GW_PAUSE_WINDOW))
         gw_edge_mark_dirty(l, c);
 }
 

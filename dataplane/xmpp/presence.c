@@ -27,30 +27,15 @@ static bool read_priority(const struct gw_lcore *l, int8_t *out)
     return v >= -128 && v <= 127;
 }
 
-static enum gw_handled refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why)
-{
-    if (!gw_edge_number(l, c))
-        return GW_HANDLE_LATER;
-    if (why != GW_CONDITION_NONE)
-        gw_edge_refuse(l, c, why);
-    gw_edge_settle(l, c, gw_edge_conn(l, c)->seq);
-    return GW_HANDLED;
-}
-
 /* Without `to`: who is available is decided at home. */
 static enum gw_handled own_presence(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     int8_t priority;
     if (!read_priority(l, &priority))
-        return refuse(l, c, GW_CONDITION_BAD_REQUEST);
+        return gw_edge_settle_here(l, c, GW_CONDITION_BAD_REQUEST);
     unsigned home = gw_home_of(l, gw_edge_bare(l, c));
-    if (gw_post_up_room(l, home) == 0) {
-        GW_COUNT(l->edge_count.paused_credit);
-        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
-        return GW_HANDLE_LATER;
-    }
-    if (!gw_edge_number(l, c))
+    if (!gw_edge_has_credit(l, c, home) || !gw_edge_number(l, c))
         return GW_HANDLE_LATER;
     struct gw_stanza_form f = {
         .kind = GW_STANZA_PRESENCE,
@@ -83,21 +68,13 @@ static enum gw_handled directed_presence(struct gw_lcore *l, gw_conn c, enum gw_
                                          const struct gw_jid_text *to)
 {
     if (!gw_bytes_eq(gw_jid_domain(to), l->cfg->domain))
-        return refuse(l, c, GW_CONDITION_REMOTE_SERVER_NOT_FOUND);
+        return gw_edge_settle_here(l, c, GW_CONDITION_REMOTE_SERVER_NOT_FOUND);
     if (to->local_len == 0) /* the server has no use for it: RFC 6121 section 4.6 */
-        return refuse(l, c, GW_CONDITION_NONE);
+        return gw_edge_settle_here(l, c, GW_CONDITION_NONE);
     if (type == GW_TYPE_SUBSCRIPTION)
-        return refuse(l, c, GW_CONDITION_FEATURE_NOT_IMPLEMENTED);
-    char id[GW_STANZA_ID_BYTES_MAX];
-    int n = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
-    struct gw_stanza_form f = {
-        .kind = GW_STANZA_PRESENCE,
-        .type = type,
-        .to = gw_jid_full(to),
-        .to_bare = gw_jid_bare(to),
-        .id = gw_bytes(id, n > 0 ? (size_t)n : 0),
-    };
-    return gw_edge_route(l, c, &f);
+        return gw_edge_settle_here(l, c, GW_CONDITION_FEATURE_NOT_IMPLEMENTED);
+    struct gw_stanza_form f = {.kind = GW_STANZA_PRESENCE, .type = type};
+    return gw_edge_route(l, c, to, &f);
 }
 
 enum gw_handled gw_edge_presence(struct gw_lcore *l, gw_conn c)
@@ -105,16 +82,15 @@ enum gw_handled gw_edge_presence(struct gw_lcore *l, gw_conn c)
     struct gw_jid_text to;
     if (!gw_edge_check_stanza(l, c))
         return GW_HANDLED;
-    GW_COUNT(l->edge_count.presences_in);
     enum gw_stanza_type type = gw_edge_type(l, GW_STANZA_PRESENCE);
     int has_to = gw_edge_read_to(l, c, &to);
     if (has_to < 0)
-        return refuse(l, c, GW_CONDITION_JID_MALFORMED);
+        return gw_edge_settle_here(l, c, GW_CONDITION_JID_MALFORMED);
     if (type == GW_TYPE_UNKNOWN)
-        return refuse(l, c, GW_CONDITION_BAD_REQUEST);
+        return gw_edge_settle_here(l, c, GW_CONDITION_BAD_REQUEST);
     if (has_to > 0)
         return directed_presence(l, c, type, &to);
     if (type == GW_TYPE_AVAILABLE || type == GW_TYPE_UNAVAILABLE)
         return own_presence(l, c, type);
-    return refuse(l, c, GW_CONDITION_BAD_REQUEST);
+    return gw_edge_settle_here(l, c, GW_CONDITION_BAD_REQUEST);
 }

@@ -121,7 +121,7 @@ static void send_presence(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
     char head[16 + 6 * GW_JID_BYTES_MAX];
     struct gw_text t = gw_text(head, sizeof(head));
     gw_text_str(&t, "<presence to='");
-    t.len += gw_xml_escape(gw_session_jid(l, gw_home_session(l, i)), t.p + t.len, t.cap - t.len);
+    gw_text_escaped(&t, gw_session_jid(l, gw_home_session(l, i)));
     gw_text_str(&t, "'");
     gw_block b = text_new(l, gw_text_bytes(&t), gw_bytes(xml.p + skip, xml.len - skip));
     if (b == 0)
@@ -299,7 +299,7 @@ static void announce_gone(struct gw_lcore *l, uint32_t i)
     struct gw_text t = gw_text(buf, sizeof(buf));
     struct gw_home_session *s = gw_home_session(l, i);
     gw_text_str(&t, "<presence type='unavailable' from='");
-    t.len += gw_xml_escape(gw_session_jid(l, s), t.p + t.len, t.cap - t.len);
+    gw_text_escaped(&t, gw_session_jid(l, s));
     gw_text_str(&t, "'/>");
     broadcast(l, gw_home_account(l, s->account), gw_text_bytes(&t));
 }

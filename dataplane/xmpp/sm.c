@@ -21,11 +21,8 @@ static enum gw_handled enable(struct gw_lcore *l, gw_conn c)
         fail(l, c, "unexpected-request");
         return GW_HANDLED;
     }
-    if (gw_post_up_room(l, e->session.lcore) == 0) {
-        GW_COUNT(l->edge_count.paused_credit);
-        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
+    if (!gw_edge_has_credit(l, c, e->session.lcore))
         return GW_HANDLE_LATER;
-    }
     struct gw_post p = {.op = GW_POST_SM, .session = e->session};
     gw_post_up(l, e->session.lcore, &p);
     e->sm_in = true;

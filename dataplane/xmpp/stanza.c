@@ -9,21 +9,12 @@
 
 static const char *const kind_names[] = {"message", "presence", "iq"};
 
-static void put_escaped(struct gw_text *t, struct gw_bytes b)
-{
-    if (t->full || b.len == 0)
-        return;
-    size_t n = gw_xml_escape(b, t->p + t->len, t->cap - t->len);
-    t->full = n == 0;
-    t->len += n;
-}
-
 static void put_jid_attr(struct gw_text *t, const char *name, struct gw_bytes jid)
 {
     if (jid.len == 0)
         return;
     gw_text_str(t, name);
-    put_escaped(t, jid);
+    gw_text_escaped(t, jid);
     gw_text_put(t, GW_LIT("'"));
 }
 
@@ -99,7 +90,7 @@ static void put_open_tag(const struct gw_lcore *l, struct gw_text *t, const stru
 static uint32_t put_stanza_id(struct gw_text *t, const struct gw_stanza_form *f)
 {
     gw_text_put(t, GW_LIT("<stanza-id xmlns='urn:xmpp:sid:0' by='"));
-    put_escaped(t, f->to_bare);
+    gw_text_escaped(t, f->to_bare);
     gw_text_put(t, GW_LIT("' id='"));
     uint32_t at = (uint32_t)t->len;
     gw_text_put(t, GW_LIT("00000000000000000000000000000000'/>"));

@@ -128,11 +128,17 @@ static enum gw_handled stanza(struct gw_lcore *l, gw_conn c, struct gw_bytes nam
         gw_edge_stream_error(l, c, GW_STREAM_NOT_AUTHORIZED, NULL);
         return GW_HANDLED;
     }
-    if (is_iq)
-        return gw_edge_iq(l, c);
-    if (gw_bytes_eq(name, GW_LIT("message")))
-        return gw_edge_message(l, c);
-    return gw_edge_presence(l, c);
+    bool is_message = gw_bytes_eq(name, GW_LIT("message"));
+    enum gw_handled done = is_iq        ? gw_edge_iq(l, c)
+                           : is_message ? gw_edge_message(l, c)
+                                        : gw_edge_presence(l, c);
+    if (done == GW_HANDLED) { /* else it comes here again */
+        GW_COUNT(l->edge_count.stanzas_in);
+        GW_COUNT_ADD(l->edge_count.iqs_in, is_iq);
+        GW_COUNT_ADD(l->edge_count.messages_in, is_message);
+        GW_COUNT_ADD(l->edge_count.presences_in, !is_iq && !is_message);
+    }
+    return done;
 }
 
 static bool is_stanza_name(struct gw_bytes n)

@@ -50,16 +50,14 @@ static void silent(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     if (e->sm) {
-        e->r_outstanding = true;
-        e->waits_us = l->now_us;
-        gw_edge_write(l, c, GW_LIT("<r xmlns='urn:xmpp:sm:3'/>"));
+        gw_edge_send_r(l, c);
     } else if (!e->no_ping) {
         gw_edge_send_ping(l, c);
     } else { /* it answers nothing: let TCP find out whether it is there */
         e->heard_us = l->now_us;
         gw_edge_write(l, c, GW_LIT(" "));
+        gw_edge_set_deadline(l, c);
     }
-    gw_edge_set_deadline(l, c);
 }
 
 void gw_edge_deadline(void *ctx, gw_conn c)

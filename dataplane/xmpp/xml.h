@@ -14,6 +14,7 @@
 #define GW_XMPP_XML_H
 
 #include "../base/bytes.h"
+#include "../base/text.h"
 
 #define GW_XML_NODES_MAX     2048
 #define GW_XML_ATTRS_MAX     4096
@@ -131,5 +132,7 @@ int gw_xml_text(const struct gw_xml *x, gw_xml_node n, char *out, size_t cap);
 /* Escape for attribute values in single quotes and for text. Returns bytes written, 0 when it does
  * not fit and in is not empty. */
 size_t gw_xml_escape(struct gw_bytes in, char *out, size_t cap);
+/* The same into a text; what does not fit sets `full`. */
+void gw_text_escaped(struct gw_text *t, struct gw_bytes in);
 
 #endif

@@ -244,6 +244,15 @@ size_t gw_xml_escape(struct gw_bytes in, char *out, size_t cap)
     return n;
 }
 
+void gw_text_escaped(struct gw_text *t, struct gw_bytes in)
+{
+    if (t->full || in.len == 0)
+        return;
+    size_t n = gw_xml_escape(in, t->p + t->len, t->cap - t->len);
+    t->full = n == 0;
+    t->len += n;
+}
+
 /* ---- the XML declaration ---- */
 
 /* The quoted value behind `name =` in d, or an empty view. */
