@@ -189,8 +189,10 @@ static void set_handlers(struct reader *r)
     XML_SetUserData(r->parser, r);
     XML_SetElementHandler(r->parser, on_start, on_end);
     XML_SetCharacterDataHandler(r->parser, on_text);
+#ifdef HAVE_REPARSE_DEFERRAL
     /* A stanza is to be seen when it is whole, not when more bytes come behind it. */
     XML_SetReparseDeferralEnabled(r->parser, XML_FALSE);
+#endif
 }
 
 struct reader *reader_new(const struct reader_events *events, void *ctx)
