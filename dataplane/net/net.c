@@ -100,7 +100,7 @@ void gw_net_input_shared(struct gw_net *n, uint64_t now_us, const uint8_t *frame
 bool net_transmit(struct gw_net *n, const void *header, uint32_t header_len,
                   const struct gw_bytes *payload, unsigned payload_count)
 {
-    if (!n->port->ops->tx(n->port, header, header_len, payload, payload_count))
+    if (!n->port->ops->tx(n->port, header, header_len, payload, payload_count, 0))
         return false;
     uint64_t bytes = header_len;
     for (unsigned i = 0; i < payload_count; i++)

@@ -130,9 +130,10 @@ static void ask_for_checksums(const struct queue *q, struct rte_mbuf *m)
 }
 
 static bool tx(struct gw_port *port, const void *header, uint32_t header_len,
-               const struct gw_bytes *payload, unsigned payload_count)
+               const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes)
 {
     struct queue *q = (struct queue *)port;
+    check(gso_bytes == 0); /* tso_bytes_max is 0 */
     if (q->tx_count == TX_QUEUE_FRAMES && tx_flush(port) == 0) {
         GW_COUNT(q->counters.tx_queue_full);
         return false;

@@ -33,9 +33,14 @@ struct gw_port_ops {
     void (*rx_release)(struct gw_port *p, struct gw_frame *frames, unsigned n);
     /* Queue one frame: header bytes (Ethernet to TCP, copied) followed by payload pieces (copied,
      * or attached where the port can; either way the caller keeps them unchanged until
-     * acknowledged). False when there is no room: nothing was queued, try again in a later pass. */
+     * acknowledged). False when there is no room: nothing was queued, try again in a later pass.
+     *
+     * gso_bytes 0: one frame, whose packet fits into the MTU. Else a TCP segment whose payload the
+     * device cuts into pieces of gso_bytes, each with these headers (lengths, sequence number, flags
+     * and checksums put right): only where tso_bytes_max allows it. The checksum fields hold what
+     * tx_csum_ip and tx_csum_tcp ask for, of the segment as it is given. */
     bool (*tx)(struct gw_port *p, const void *header, uint32_t header_len,
-               const struct gw_bytes *payload, unsigned payload_count);
+               const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes);
     /* Hand what was queued to the device. Returns frames sent. */
     unsigned (*tx_flush)(struct gw_port *p);
 };
@@ -46,6 +51,10 @@ struct gw_port {
     uint16_t mtu;     /* IP packet bytes */
     bool tx_csum_ip;  /* the port fills in the IPv4 header checksum */
     bool tx_csum_tcp; /* the port fills in the TCP checksum (the pseudo header's sum is there) */
+    bool tso_v6;      /* tso_bytes_max holds for IPv6 too, not only for IPv4 */
+    /* The largest IP packet (headers and payload) that tx cuts; 0: it cuts none. Never without both
+     * checksums. */
+    uint32_t tso_bytes_max;
 };
 
 #endif

@@ -164,7 +164,7 @@ static bool send_in_pieces(struct gw_port *p, unsigned number)
     frame_of(number, frame);
     struct gw_bytes pieces[] = {gw_bytes(frame + 14, 1), gw_bytes(frame + 15, 0),
                                 gw_bytes(frame + 15, FRAME_BYTES - 15)};
-    return p->ops->tx(p, frame, 14, pieces, 3);
+    return p->ops->tx(p, frame, 14, pieces, 3, 0);
 }
 
 Test(port, sends_what_was_queued_in_order, .init = setup, .fini = teardown)
