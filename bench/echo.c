@@ -107,8 +107,7 @@ static int run(void *arg)
         struct gw_frame frames[GW_PORT_BURST_MAX];
         uint64_t now_us = monotonic_us();
         unsigned n = e->port->ops->rx(e->port, frames, GW_PORT_BURST_MAX);
-        for (unsigned i = 0; i < n; i++)
-            gw_net_input(e->net, now_us, &frames[i]);
+        gw_net_input(e->net, now_us, frames, n);
         e->port->ops->rx_release(e->port, frames, n);
         gw_net_advance(e->net, now_us);
         gw_tcp_advance(e->tcp, now_us);

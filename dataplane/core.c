@@ -37,10 +37,10 @@ static unsigned receive(struct gw_core *c)
     struct gw_frame frames[GW_PORT_BURST_MAX];
     unsigned n = c->port->ops->rx(c->port, frames, GW_PORT_BURST_MAX);
     stage_done(c, GW_STAGE_receive);
-    for (unsigned i = 0; i < n; i++)
-        gw_net_input(c->net, c->l.now_us, &frames[i]);
-    if (n > 0)
+    if (n > 0) {
+        gw_net_input(c->net, c->l.now_us, frames, n);
         c->port->ops->rx_release(c->port, frames, n);
+    }
     return n + take_arp(c);
 }
 

@@ -28,6 +28,8 @@
 #define ICMP_ECHO_PER_SECOND 100000
 #define ICMP_ECHO_BURST      1000
 
+_Static_assert(GW_PORT_BURST_MAX <= GW_TCP_INPUT_BURST_MAX, "a burst of the port is one of TCP");
+
 struct gw_net {
     struct gw_port *port;
     struct gw_tcp *tcp;
@@ -37,6 +39,10 @@ struct gw_net {
     struct gw_ip address, gateway;
     uint32_t ip4_address, ip4_mask, ip4_gateway; /* gateway 0: none */
     struct rate echo;
+
+    /* TCP segments of the burst in hand */
+    unsigned arrival_count;
+    struct gw_tcp_arrival arrivals[GW_TCP_INPUT_BURST_MAX];
 
     gw_net_share_fn share;
     void *share_ctx;

@@ -73,8 +73,8 @@ static void tcp_input(struct gw_net *n, const uint8_t *ip, const uint8_t *segmen
         }
     }
     GW_COUNT(n->counters.rx_tcp);
-    struct gw_ip source = gw_ip_from_v4(ip + IP4_SOURCE);
-    gw_tcp_input(n->tcp, n->now_us, &source, &n->address, segment, len);
+    n->arrivals[n->arrival_count++] = (struct gw_tcp_arrival){
+        .src = gw_ip_from_v4(ip + IP4_SOURCE), .dst = n->address, .segment = segment, .len = len};
 }
 
 /* The counter of the reason to drop a packet, or NULL when its header is in order. */

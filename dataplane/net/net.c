@@ -61,9 +61,8 @@ static bool source_mac_is_bad(const uint8_t *frame)
     return (frame[6] & 1) || memcmp(frame + 6, zero, 6) == 0;
 }
 
-void gw_net_input(struct gw_net *n, uint64_t now_us, const struct gw_frame *f)
+static void frame_input(struct gw_net *n, const struct gw_frame *f)
 {
-    n->now_us = now_us;
     GW_COUNT(n->counters.rx_frames);
     GW_COUNT_ADD(n->counters.rx_bytes, f->len);
     if (f->len < ETH_HEADER_BYTES) {
@@ -87,6 +86,17 @@ void gw_net_input(struct gw_net *n, uint64_t now_us, const struct gw_frame *f)
         arp_input(n, f->data, f->len, false);
     else
         GW_COUNT(n->counters.drop_eth_type);
+}
+
+void gw_net_input(struct gw_net *n, uint64_t now_us, const struct gw_frame *frames, unsigned count)
+{
+    check(count <= GW_PORT_BURST_MAX);
+    n->now_us = now_us;
+    n->arrival_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        frame_input(n, &frames[i]);
+    if (n->arrival_count > 0)
+        gw_tcp_input_burst(n->tcp, now_us, n->arrivals, n->arrival_count);
 }
 
 void gw_net_input_shared(struct gw_net *n, uint64_t now_us, const uint8_t *frame, uint32_t len)

@@ -32,9 +32,10 @@ void gw_net_free(struct gw_net **n);
 /* The TCP that segments are handed to: set once, before the first input. */
 void gw_net_attach(struct gw_net *n, struct gw_tcp *tcp);
 
-/* One received frame: checked, answered or handed up; a bad one is dropped and counted by reason.
- */
-void gw_net_input(struct gw_net *n, uint64_t now_us, const struct gw_frame *f);
+/* A burst of received frames, at most GW_PORT_BURST_MAX: each is checked, answered or handed up; a
+ * bad one is dropped and counted by reason. TCP gets its segments together, after the rest. */
+void gw_net_input(struct gw_net *n, uint64_t now_us, const struct gw_frame *frames,
+                  unsigned count);
 /* Once a pass, before TCP's flush: neighbour timers, and the time for gw_net_emit. */
 void gw_net_advance(struct gw_net *n, uint64_t now_us);
 uint64_t gw_net_next_deadline_us(const struct gw_net *n);

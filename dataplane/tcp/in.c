@@ -327,23 +327,59 @@ static void listener_input(struct gw_tcp *t, const struct tcp_segment *s)
     tcp_reply_reset(t, s);
 }
 
+static void segment_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_t tag)
+{
+    uint32_t ref = tcp_table_find_tagged(t, &s->tuple, tag);
+    if (ref & TCP_REF_TIME_WAIT) {
+        tcp_time_wait_input(t, ref & ~TCP_REF_TIME_WAIT, s);
+    } else if (ref != 0) {
+        known_input(t, conn_at(t, ref), s);
+    } else if (tcp_listens(t, s->tuple.local_port)) {
+        listener_input(t, s);
+    } else {
+        COUNT(t, drop_no_connection);
+        tcp_reply_reset(t, s);
+    }
+}
+
+/* The place of a tag is in the cache by now: prefetch what it refers to. */
+static void expect(const struct gw_tcp *t, uint32_t tag)
+{
+    uint32_t ref = tcp_table_peek(t, tag);
+    if (ref == 0 || (ref & TCP_REF_TIME_WAIT))
+        return;
+    const uint8_t *c = (const uint8_t *)conn_at(t, ref);
+    __builtin_prefetch(c);
+    __builtin_prefetch(c + 64);
+    if (t->up.expect != NULL)
+        t->up.expect(t->up_ctx, ref);
+}
+
+void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,
+                        unsigned count)
+{
+    struct tcp_segment s[GW_TCP_INPUT_BURST_MAX];
+    uint32_t tags[GW_TCP_INPUT_BURST_MAX];
+    unsigned n = 0;
+    check(count <= GW_TCP_INPUT_BURST_MAX);
+    tcp_set_now(t, now_us);
+    GW_COUNT_ADD(t->counters.segments_in, count);
+    for (unsigned i = 0; i < count; i++) {
+        if (!parse(t, &s[n], &a[i].src, &a[i].dst, a[i].segment, a[i].len))
+            continue;
+        tags[n] = tcp_table_tag(t, &s[n].tuple);
+        tcp_table_prefetch(t, tags[n++]);
+    }
+    for (unsigned i = 0; i < n; i++)
+        expect(t, tags[i]);
+    for (unsigned i = 0; i < n; i++)
+        segment_input(t, &s[i], tags[i]);
+}
+
 void gw_tcp_input(struct gw_tcp *t, uint64_t now_us, const struct gw_ip *src,
                   const struct gw_ip *dst, const uint8_t *segment, size_t len)
 {
-    tcp_set_now(t, now_us);
-    COUNT(t, segments_in);
-    struct tcp_segment s;
-    if (!parse(t, &s, src, dst, segment, len))
-        return;
-    uint32_t ref = tcp_table_find(t, &s.tuple);
-    if (ref & TCP_REF_TIME_WAIT) {
-        tcp_time_wait_input(t, ref & ~TCP_REF_TIME_WAIT, &s);
-    } else if (ref != 0) {
-        known_input(t, conn_at(t, ref), &s);
-    } else if (tcp_listens(t, s.tuple.local_port)) {
-        listener_input(t, &s);
-    } else {
-        COUNT(t, drop_no_connection);
-        tcp_reply_reset(t, &s);
-    }
+    check(len <= UINT32_MAX);
+    struct gw_tcp_arrival a = {*src, *dst, segment, (uint32_t)len};
+    gw_tcp_input_burst(t, now_us, &a, 1);
 }

@@ -201,7 +201,15 @@ static inline void tcp_set_now(struct gw_tcp *t, uint64_t now_us)
 int tcp_table_open(struct tcp_table *tb, const char *name, uint32_t entry_limit,
                    enum gw_region_pages pages);
 void tcp_table_close(struct tcp_table *tb);
-/* The reference stored for these addresses and ports, or 0. */
+/* A lookup in steps, for bursts: the tag of addresses and ports; then its place is prefetched, then
+ * what is there. Hints, so that the last step waits for no memory. */
+uint32_t tcp_table_tag(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple);
+void tcp_table_prefetch(const struct gw_tcp *t, uint32_t tag);
+/* The first reference whose tag fits, or 0: not compared with any addresses. */
+uint32_t tcp_table_peek(const struct gw_tcp *t, uint32_t tag);
+/* The reference stored for these addresses and ports, whose tag this is; or 0. */
+uint32_t tcp_table_find_tagged(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple,
+                               uint32_t tag);
 uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple);
 /* Precondition: not in it, and no more than entry_limit entries. */
 void tcp_table_insert(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref);

@@ -60,10 +60,29 @@ static const struct gw_tcp_tuple *ref_tuple(const struct gw_tcp *t, uint32_t ref
     return &conn_at(t, ref)->tuple;
 }
 
-uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
+uint32_t tcp_table_tag(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
+{
+    return (uint32_t)tuple_hash(&t->cfg.key, tuple);
+}
+
+void tcp_table_prefetch(const struct gw_tcp *t, uint32_t tag)
+{
+    __builtin_prefetch(&t->table.slots[slot_home(&t->table, tag)]);
+}
+
+uint32_t tcp_table_peek(const struct gw_tcp *t, uint32_t tag)
 {
     const struct tcp_table *tb = &t->table;
-    uint32_t tag = (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    for (uint32_t i = slot_home(tb, tag); tb->slots[i] != 0; i = slot_next(tb, i))
+        if (tb->slots[i] >> 32 == tag)
+            return (uint32_t)tb->slots[i];
+    return 0;
+}
+
+uint32_t tcp_table_find_tagged(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple,
+                               uint32_t tag)
+{
+    const struct tcp_table *tb = &t->table;
     for (uint32_t i = slot_home(tb, tag); tb->slots[i] != 0; i = slot_next(tb, i)) {
         uint32_t ref = (uint32_t)tb->slots[i];
         if (tb->slots[i] >> 32 == tag && memcmp(ref_tuple(t, ref), tuple, sizeof(*tuple)) == 0)
@@ -72,10 +91,15 @@ uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple
     return 0;
 }
 
+uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
+{
+    return tcp_table_find_tagged(t, tuple, tcp_table_tag(t, tuple));
+}
+
 void tcp_table_insert(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref)
 {
     struct tcp_table *tb = &t->table;
-    uint32_t tag = (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    uint32_t tag = tcp_table_tag(t, tuple);
     uint32_t i = slot_home(tb, tag);
     while (tb->slots[i] != 0)
         i = slot_next(tb, i);
@@ -91,7 +115,7 @@ static bool home_is_past(uint32_t home, uint32_t hole, uint32_t slot)
 void tcp_table_remove(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref)
 {
     struct tcp_table *tb = &t->table;
-    uint32_t tag = (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    uint32_t tag = tcp_table_tag(t, tuple);
     uint64_t entry = (uint64_t)tag << 32 | ref;
     uint32_t hole = slot_home(tb, tag);
     while (tb->slots[hole] != entry) {

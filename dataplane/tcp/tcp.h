@@ -88,6 +88,9 @@ struct gw_tcp_upcalls {
     void (*closed)(void *ctx, gw_conn c, enum gw_tcp_close_reason why);
     /* The time set by gw_tcp_set_deadline has come. */
     void (*deadline)(void *ctx, gw_conn c);
+    /* May be NULL. Upcalls for this connection are likely in the same gw_tcp_input_burst: prefetch
+     * what they touch. A hint; the connection may be gone or be another one by then. */
+    void (*expect)(void *ctx, gw_conn c);
 };
 
 /* ---- segments out ---- */
@@ -123,6 +126,16 @@ int gw_tcp_listen(struct gw_tcp *t, uint16_t port);
  * Answers (ACK, RST) are only noted; they leave at the next flush. */
 void gw_tcp_input(struct gw_tcp *t, uint64_t now_us, const struct gw_ip *src,
                   const struct gw_ip *dst, const uint8_t *segment, size_t len);
+/* The same for segments that arrived together, in their order. What they touch is prefetched: with
+ * many connections open a segment's cost is mostly that of the memory it waits for. */
+#define GW_TCP_INPUT_BURST_MAX 64
+struct gw_tcp_arrival {
+    struct gw_ip src, dst;
+    const uint8_t *segment;
+    uint32_t len;
+};
+void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,
+                        unsigned count);
 /* Run timers that are due, bounded per call. */
 void gw_tcp_advance(struct gw_tcp *t, uint64_t now_us);
 /* When gw_tcp_advance has to be called next; UINT64_MAX when nothing is pending. */

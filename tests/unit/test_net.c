@@ -69,14 +69,14 @@ static bool port_tx(struct gw_port *p, const void *header, uint32_t header_len,
 
 static const struct gw_port_ops port_ops = {.tx = port_tx};
 
-void gw_tcp_input(struct gw_tcp *t, uint64_t now_us, const struct gw_ip *src,
-                  const struct gw_ip *dst, const uint8_t *segment, size_t len)
+void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,
+                        unsigned count)
 {
-    w.segments_in++;
-    w.src = *src;
-    w.dst = *dst;
-    w.segment_len = len;
-    memcpy(w.segment, segment, len);
+    w.segments_in += count;
+    w.src = a[count - 1].src;
+    w.dst = a[count - 1].dst;
+    w.segment_len = a[count - 1].len;
+    memcpy(w.segment, a[count - 1].segment, a[count - 1].len);
 }
 
 static void open_with(uint8_t prefix_len, bool gateway, uint32_t neighbour_limit)
@@ -209,7 +209,7 @@ static void receive(const struct packet *p)
     uint8_t *exact = malloc(p->len ? p->len : 1);
     memcpy(exact, p->b, p->len);
     struct gw_frame f = {.data = exact, .len = p->len};
-    gw_net_input(w.net, w.now_us, &f);
+    gw_net_input(w.net, w.now_us, &f, 1);
     free(exact);
 }
 
@@ -217,7 +217,7 @@ static void receive_ok_by_port(const struct packet *p)
 {
     struct packet copy = *p;
     struct gw_frame f = {.data = copy.b, .len = copy.len, .csum_ok = true};
-    gw_net_input(w.net, w.now_us, &f);
+    gw_net_input(w.net, w.now_us, &f, 1);
 }
 
 static void hear_request_from(const uint8_t mac[6], const uint8_t ip[4])
