@@ -7,52 +7,25 @@
 #define GW_TCP_CONN_H
 
 #include "../base/wheel.h"
-#include "tcp.h"
-
-/* RFC 9293 section 3.3.2. LISTEN is no connection here but a port's bit. */
-#define TCP_STATES(X)                                                                              \
-    X(CLOSED, "CLOSED")                                                                            \
-    X(SYN_SENT, "SYN-SENT")                                                                        \
-    X(SYN_RECEIVED, "SYN-RECEIVED")                                                                \
-    X(ESTABLISHED, "ESTABLISHED")                                                                  \
-    X(FIN_WAIT_1, "FIN-WAIT-1")                                                                    \
-    X(FIN_WAIT_2, "FIN-WAIT-2")                                                                    \
-    X(CLOSE_WAIT, "CLOSE-WAIT")                                                                    \
-    X(CLOSING, "CLOSING")                                                                          \
-    X(LAST_ACK, "LAST-ACK")                                                                        \
-    X(TIME_WAIT, "TIME-WAIT")
+#include "info.h"
 
 enum tcp_state {
-#define X(name, text) STATE_##name,
-    TCP_STATES(X)
+#define X(name, text, word) STATE_##name,
+    GW_TCP_STATES(X)
 #undef X
         STATE_COUNT
 };
 
-/* What the retransmission deadline is for: one deadline, tagged. */
-#define TCP_REXMITS(X)                                                                             \
-    X(OFF, "off")                                                                                  \
-    X(RTO, "retransmit")                                                                           \
-    X(PERSIST, "persist")                                                                          \
-    X(REORDER, "reorder") /* RFC 8985: what may only be late is given this long */                 \
-    X(TAIL, "tail-probe") /* RFC 8985: nothing may follow that would show a loss */
-
 enum tcp_rexmit {
 #define X(name, text) REXMIT_##name,
-    TCP_REXMITS(X)
+    GW_TCP_REXMITS(X)
 #undef X
         REXMIT_COUNT
 };
 
-/* The other deadlines of a connection; all share its one wheel node. */
-#define TCP_TIMERS(X)                                                                              \
-    X(ACK, "delayed-ack")                                                                          \
-    X(KEEP, "keepalive") /* in FIN-WAIT-2: how long the peer may stay silent */                    \
-    X(USER, "user")
-
 enum tcp_timer {
 #define X(name, text) TIMER_##name,
-    TCP_TIMERS(X)
+    GW_TCP_TIMERS(X)
 #undef X
         TIMER_COUNT
 };
@@ -146,11 +119,12 @@ struct cold {
     uint16_t dsack_len;
     uint16_t challenge_at; /* in units of TCP_CHALLENGE_SHIFT */
     uint16_t kept_count;
-    uint16_t range_count; /* in flight */
     uint8_t rack_quarters; /* reordering window, in quarters of the least round-trip time, less one */
     uint8_t rack_keep;     /* recoveries until that shrinks again */
-    uint8_t close_reason;
-    uint8_t window_log2; /* the largest window the peer offered was at least 2^this */
+    uint32_t range_count : 9;  /* in flight */
+    uint32_t resent : 15;      /* segments sent again, up to GW_TCP_RESENT_MAX */
+    uint32_t close_reason : 3;
+    uint32_t window_log2 : 5;  /* the largest window the peer offered was at least 2^this */
     uint32_t cc[4];      /* of the congestion control */
 };
 _Static_assert(sizeof(struct cold) <= 108, "see the budget in docs/TCP.md");

@@ -158,6 +158,9 @@ static uint32_t send_again(struct gw_tcp *t, struct conn *c, uint32_t seq, uint3
     if (!send_segment(t, c, seq, flags, &len))
         return 0;
     COUNT(t, retransmits);
+    struct cold *k = cold_of(t, c);
+    if (k->resent < GW_TCP_RESENT_MAX)
+        k->resent++;
     return len == asked ? span : len;
 }
 

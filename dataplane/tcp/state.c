@@ -137,7 +137,7 @@ void tcp_conn_end(struct gw_tcp *t, struct conn *c, enum gw_tcp_close_reason why
     tcp_table_remove(t, &c->tuple, i);
     gw_wheel_cancel(&t->wheel, i);
     c->flags &= ~(uint32_t)CONN_ARMED;
-    cold_of(t, c)->close_reason = (uint8_t)why;
+    cold_of(t, c)->close_reason = why & 7u;
     count_end(t, why);
     tcp_dirty(t, c);
 }

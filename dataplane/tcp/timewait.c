@@ -43,6 +43,7 @@ static void forget(struct gw_tcp *t, uint32_t i)
 {
     list_remove(t, i);
     tcp_table_remove(t, &entry_at(t, i)->tuple, i | TCP_REF_TIME_WAIT);
+    entry_at(t, i)->until_us = 0; /* unused: for info.c */
     gw_slab_free(&t->time_waits, i);
 }
 

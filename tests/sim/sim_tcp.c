@@ -101,8 +101,8 @@ static struct sim *current; /* for what a failure prints */
 static void dump_host(const struct host *h)
 {
     static const char *const states[] = {
-#define X(name, text) text,
-        TCP_STATES(X)
+#define X(name, text, word) text,
+        GW_TCP_STATES(X)
 #undef X
     };
     const struct gw_tcp *t = h->tcp;

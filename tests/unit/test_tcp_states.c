@@ -110,8 +110,8 @@ static const char *const wanted[WAYS][KINDS] = {
 static const char *state_name(struct script *s, unsigned start)
 {
     static const char *const names[] = {
-#define X(name, text) text,
-        TCP_STATES(X)
+#define X(name, text, word) text,
+        GW_TCP_STATES(X)
 #undef X
     };
     const struct conn *c = script_conn(s);
