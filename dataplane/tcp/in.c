@@ -275,12 +275,17 @@ static bool prefers_cookie(const struct gw_tcp *t, const struct conn *c,
                            const struct tcp_segment *s)
 {
     return c->state == STATE_SYN_RECEIVED && (c->flags & CONN_ACTIVE) == 0 &&
-           s->ack != c->snd_nxt && tcp_cookie_is_valid(t, s);
+           s->ack != c->snd_nxt && tcp_cookie_may_be(t, s);
 }
 
 static void known_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
     if (prefers_cookie(t, c, s)) {
+        /* When it is no cookie it is not reset: it may have overtaken the segment that is. */
+        if (!tcp_cookie_is_valid(t, s)) {
+            COUNT(t, cookies_bad);
+            return;
+        }
         tcp_conn_end(t, c, GW_TCP_CLOSED_ABORTED);
         c = tcp_cookie_redeem(t, s);
     }

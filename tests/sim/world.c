@@ -6,7 +6,7 @@
 
 #include "../../dataplane/base/check.h"
 
-enum { LINKS_MAX = 16 };
+enum { LINKS_MAX = 16, SMALL_BYTES = 150 };
 
 struct packet {
     uint64_t at_us;
@@ -137,7 +137,7 @@ static bool pass_bottleneck(struct world *w, struct link_state *l, size_t len, u
     return true;
 }
 
-static bool is_lost(struct world *w, struct link_state *l)
+static bool is_lost(struct world *w, struct link_state *l, size_t len)
 {
     const struct world_faults *f = &l->cfg.faults;
     if (l->burst_left > 0) {
@@ -146,6 +146,8 @@ static bool is_lost(struct world *w, struct link_state *l)
     }
     if (world_chance(w, f->burst_ppm))
         l->burst_left = (uint32_t)world_random(w, 2 * f->burst_packets);
+    if (len < SMALL_BYTES && world_chance(w, f->small_loss_ppm))
+        return true;
     return world_chance(w, f->loss_ppm);
 }
 
@@ -171,7 +173,7 @@ void world_send(struct world *w, unsigned link, const uint8_t *packet, size_t le
     struct link_state *l = &w->links[link];
     uint64_t at_us;
     check(link < w->link_count);
-    if (is_lost(w, l) || !pass_bottleneck(w, l, len, &at_us))
+    if (is_lost(w, l, len) || !pass_bottleneck(w, l, len, &at_us))
         return;
     put_under_way(w, link, packet, len, at_us);
     if (world_chance(w, l->cfg.faults.duplicate_ppm))

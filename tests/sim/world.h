@@ -15,6 +15,7 @@ struct world;
 
 struct world_faults {
     uint32_t loss_ppm;
+    uint32_t small_loss_ppm;  /* more of packets below 150 bytes: acknowledgements */
     uint32_t burst_ppm;       /* chance that a packet begins a burst of losses */
     uint32_t burst_packets;   /* mean length of a burst */
     uint32_t duplicate_ppm;

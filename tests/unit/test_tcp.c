@@ -972,3 +972,16 @@ Test(tcp_cookie, is_not_guessed_changed_or_kept_for_long)
     cr_assert_eq(counters(s)->cookies_redeemed, 0);
     script_drop(&s);
 }
+
+/* The first SYN was answered by a cookie, the repeated one by a connection in SYN-RECEIVED: a segment
+ * that overtakes the one which redeems the cookie does not end the connection. */
+Test(tcp_cookie, a_segment_that_overtakes_the_redeeming_one_is_not_reset)
+{
+    struct script *s = flooded(65535);
+    script_run(s, "< S seq 0 win 1000 mss 1300", "> SA seq 0 ack 1", "< R seq 1 port 39999",
+               "< S seq 0 win 1000 mss 1300", "! forget", "< A seq 11 ack 1", "< A seq 1 ack 1 len 10",
+               "= established", "= data 10", "! forget");
+    cr_assert_eq(counters(s)->cookies_redeemed, 1);
+    cr_assert_eq(counters(s)->rst_out, 0);
+    script_drop(&s);
+}
