@@ -5,7 +5,7 @@
  *
  *   sim_tcp [--seed N] [--seeds COUNT] [--pcap FILE] [--verbose]
  *
- * A failure prints the seed, which runs the same again: with --pcap into a capture.
+ * A failure prints the command that runs the same again, into a capture.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -92,7 +92,8 @@ static struct sim *current; /* for what a failure prints */
             fprintf(stderr, "seed %" PRIu64 ": %s:%d: %s: ", current->seed, __FILE__, __LINE__,    \
                     #cond);                                                                        \
             fprintf(stderr, __VA_ARGS__);                                                          \
-            fprintf(stderr, "\n");                                                                 \
+            fprintf(stderr, "\nagain: sim_tcp --seed %" PRIu64 " --verbose --pcap seed.pcap\n",     \
+                    current->seed);                                                                \
             dump();                                                                                \
             abort();                                                                               \
         }                                                                                          \
