@@ -200,6 +200,7 @@ static int open_stack(struct echo *e, const struct options *o, uint64_t now_us)
         .time_wait_limit = CONN_LIMIT,
         .recv_window_bytes = WINDOW_BYTES,
         .send_buffer_bytes = WINDOW_BYTES,
+        .gso_bytes_max = GW_TCP_GSO_BYTES_MAX,
         .mss_v4 = (uint16_t)(o->mtu - IP_AND_TCP_BYTES),
         .mss_v6 = (uint16_t)(o->mtu - IP_AND_TCP_BYTES - 20),
         .name = "godwit-echo",

@@ -65,6 +65,7 @@ static int open_tcp(struct gw_core *c, const struct gw_core_config *cfg)
         .time_wait_limit = limit < 65536 ? limit : 65536,
         .recv_window_bytes = 65535,
         .send_buffer_bytes = 2 * GW_EDGE_OUTPUT_BYTES_MAX + cfg->xmpp.stanza_bytes_max * 2,
+        .gso_bytes_max = GW_TCP_GSO_BYTES_MAX,
         .mss_v4 = (uint16_t)(cfg->mtu - TCP_HEADERS_V4),
         .mss_v6 = (uint16_t)(cfg->mtu - TCP_HEADERS_V6),
         .arena = c->l.arena,

@@ -22,7 +22,10 @@
 #define IP_PROTOCOL_TCP      6
 #define TCP_HEADER_BYTES     20u
 #define TCP_HEADER_BYTES_MAX 60u
+#define TCP_SEQUENCE_OFFSET  4u
+#define TCP_FLAGS_OFFSET     13u
 #define TCP_CHECKSUM_OFFSET  16u
+#define TCP_FIN_AND_PSH      0x09u
 
 /* Answered for anybody; a flood of more would eat the time of the sessions. */
 #define ICMP_ECHO_PER_SECOND 100000
@@ -53,7 +56,7 @@ struct gw_net {
 
 /* net.c */
 bool net_transmit(struct gw_net *n, const void *header, uint32_t header_len,
-                  const struct gw_bytes *payload, unsigned payload_count);
+                  const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes);
 /* A whole frame of ours that nobody offers again: without room at the port it is lost, counted. */
 bool net_answer(struct gw_net *n, const void *frame, uint32_t len);
 
@@ -73,6 +76,16 @@ bool ip4_is_on_link(const struct gw_net *n, uint32_t address);
 /* Writes a header for `total_len` bytes at `h`, checksum included. */
 void ip4_write_header(const struct gw_net *n, uint8_t *h, uint32_t total_len, uint8_t protocol,
                       uint32_t to);
+
+/* Its text is too much for one packet. */
+static inline bool net_is_to_be_cut(const struct gw_tcp_segment *s)
+{
+    return s->segment_bytes != 0 && s->payload_len > s->segment_bytes;
+}
+
+/* gso.c: a segment of TCP whose text is too much for one packet, cut into packets. */
+typedef bool (*gso_emit_fn)(struct gw_net *n, const struct gw_tcp_segment *s);
+bool gso_emit(struct gw_net *n, const struct gw_tcp_segment *s, gso_emit_fn emit_one);
 
 /* icmp.c: an ICMP message that lies in a frame, `message` after its Ethernet and IPv4 headers. */
 void icmp4_input(struct gw_net *n, uint8_t *frame, uint8_t *message, uint32_t len);

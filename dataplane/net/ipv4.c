@@ -196,7 +196,9 @@ bool ip4_emit(struct gw_net *n, const struct gw_tcp_segment *s)
     uint32_t to = load_raw32(s->tuple->remote.b + 12);
     check(s->header_len >= TCP_HEADER_BYTES && s->header_len <= TCP_HEADER_BYTES_MAX);
     check(s->header_len % 4 == 0);
-    check(IP4_HEADER_BYTES + s->header_len + s->payload_len <= n->port->mtu);
+    uint32_t gso_bytes = net_is_to_be_cut(s) ? s->segment_bytes : 0;
+    check(IP4_HEADER_BYTES + s->header_len + s->payload_len <=
+          (gso_bytes != 0 ? n->port->tso_bytes_max : n->port->mtu));
     const struct gw_ip *hop = &s->tuple->remote;
     if (!ip4_is_on_link(n, to)) {
         if (n->ip4_gateway == 0) {
@@ -207,6 +209,8 @@ bool ip4_emit(struct gw_net *n, const struct gw_tcp_segment *s)
     }
     uint32_t entry;
     const uint8_t *mac = neighbour_use(n, n->now_us, hop, &entry);
+    if (mac == NULL && gso_bytes != 0)
+        return gso_emit(n, s, ip4_emit);
     if (mac == NULL) {
         park(n, s, to, entry);
         return true;
@@ -214,7 +218,8 @@ bool ip4_emit(struct gw_net *n, const struct gw_tcp_segment *s)
     uint8_t header[FRAME_HEADER_BYTES + TCP_HEADER_BYTES_MAX];
     memcpy(header, mac, 6);
     write_headers(n, header, s, to);
-    if (net_transmit(n, header, FRAME_HEADER_BYTES + s->header_len, s->payload, s->payload_count))
+    if (net_transmit(n, header, FRAME_HEADER_BYTES + s->header_len, s->payload, s->payload_count,
+                     gso_bytes))
         return true;
     GW_COUNT(n->counters.tx_port_full);
     return false;

@@ -108,9 +108,9 @@ void gw_net_input_shared(struct gw_net *n, uint64_t now_us, const uint8_t *frame
 /* ---- out ---- */
 
 bool net_transmit(struct gw_net *n, const void *header, uint32_t header_len,
-                  const struct gw_bytes *payload, unsigned payload_count)
+                  const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes)
 {
-    if (!n->port->ops->tx(n->port, header, header_len, payload, payload_count, 0))
+    if (!n->port->ops->tx(n->port, header, header_len, payload, payload_count, gso_bytes))
         return false;
     uint64_t bytes = header_len;
     for (unsigned i = 0; i < payload_count; i++)
@@ -122,10 +122,15 @@ bool net_transmit(struct gw_net *n, const void *header, uint32_t header_len,
 
 bool net_answer(struct gw_net *n, const void *frame, uint32_t len)
 {
-    if (net_transmit(n, frame, len, NULL, 0))
+    if (net_transmit(n, frame, len, NULL, 0, 0))
         return true;
     GW_COUNT(n->counters.drop_tx_no_room);
     return false;
+}
+
+static bool port_cuts(const struct gw_net *n, const struct gw_tcp_segment *s)
+{
+    return IP4_HEADER_BYTES + s->header_len + s->payload_len <= n->port->tso_bytes_max;
 }
 
 bool gw_net_emit(void *net, const struct gw_tcp_segment *s)
@@ -133,6 +138,8 @@ bool gw_net_emit(void *net, const struct gw_tcp_segment *s)
     struct gw_net *n = net;
     /* TCP answers only what came in through us, and only IPv4 does yet. */
     check(gw_ip_is_v4(&s->tuple->remote));
+    if (net_is_to_be_cut(s) && !port_cuts(n, s))
+        return gso_emit(n, s, ip4_emit);
     return ip4_emit(n, s);
 }
 

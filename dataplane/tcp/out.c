@@ -3,7 +3,7 @@
 #include "stack.h"
 
 bool tcp_emit(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, const struct tcp_header *h,
-              const struct gw_bytes *pieces, uint32_t piece_count, uint32_t len)
+              const struct gw_bytes *pieces, uint32_t piece_count, uint32_t mss, uint32_t *len)
 {
     uint8_t header[TCP_HEADER_BYTES_MAX];
     struct gw_tcp_segment s = {
@@ -12,14 +12,16 @@ bool tcp_emit(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, const struct t
         .header_len = tcp_header_write(header, h),
         .payload = pieces,
         .payload_count = piece_count,
-        .payload_len = len,
+        .payload_len = *len,
+        .segment_bytes = mss,
+        .payload_taken = len,
     };
     if (!t->emit(t->emit_ctx, &s)) {
         COUNT(t, emit_refused);
         return false;
     }
-    COUNT(t, segments_out);
-    GW_COUNT_ADD(t->counters.text_bytes_out, len);
+    GW_COUNT_ADD(t->counters.segments_out, *len <= mss ? 1 : (*len + mss - 1) / mss);
+    GW_COUNT_ADD(t->counters.text_bytes_out, *len);
     return true;
 }
 
@@ -72,6 +74,9 @@ static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t
     uint32_t asked = *len;
     bool pure_ack = asked == 0 && flags == TCP_ACK;
     *len = tcp_sendq_gather(t, c, seq, asked, pieces, &count);
+    /* Cut short by its number of pieces: whole segments leave. */
+    if (*len > c->mss && *len < asked && *len % c->mss != 0)
+        *len = tcp_sendq_gather(t, c, seq, *len - *len % c->mss, pieces, &count);
     if (*len < asked)
         flags &= (uint8_t)~TCP_FIN;
     if (*len > 0 && seq + *len == c->snd_una + c->queue_bytes)
@@ -99,7 +104,7 @@ static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t
         h.window = (uint16_t)(t->cfg.recv_window_bytes < UINT16_MAX ? t->cfg.recv_window_bytes
                                                                     : UINT16_MAX);
     }
-    if (!tcp_emit(t, &c->tuple, &h, pieces, count, *len))
+    if (!tcp_emit(t, &c->tuple, &h, pieces, count, c->mss, len))
         return false;
     if (flags & TCP_ACK)
         acknowledged(c, edge);
@@ -181,7 +186,15 @@ static enum sent send_lost(struct gw_tcp *t, struct conn *c)
     return SENT_ONE;
 }
 
-/* How much new text may leave in one segment now; *held when the congestion window is the limit. */
+/* Text that one call of emit may take: whole segments, or all that there is. */
+static uint32_t emit_limit(const struct gw_tcp *t, const struct conn *c, uint32_t unsent)
+{
+    uint32_t most = t->cfg.gso_bytes_max > c->mss ? t->cfg.gso_bytes_max : c->mss;
+    return unsent <= most ? unsent : most - most % c->mss;
+}
+
+/* How much new text may leave in one call of emit now; *held when the congestion window is the
+ * limit. */
 static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
 {
     uint32_t text_end = c->snd_una + c->queue_bytes;
@@ -190,11 +203,17 @@ static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
     uint32_t window = c->snd_wnd > under_way ? c->snd_wnd - under_way : 0;
     uint32_t pipe = tcp_recovery_pipe(t, c);
     uint32_t room = c->cwnd > pipe ? c->cwnd - pipe : 0;
-    uint32_t want = unsent < c->mss ? unsent : c->mss;
+    uint32_t want = emit_limit(t, c, unsent);
+    uint32_t one = want < c->mss ? want : c->mss;
     *held = false;
-    if (want > room && (c->flags & CONN_TAIL_PROBE) == 0) {
+    if (one > room && (c->flags & CONN_TAIL_PROBE) == 0) {
         *held = true;
         return 0;
+    }
+    if (want > one) {
+        uint32_t fits = room < window ? room : window;
+        if (want > fits)
+            want = fits > one ? fits - fits % c->mss : one;
     }
     if (want <= window)
         return want;
@@ -333,8 +352,9 @@ static void wait_for_more(struct gw_tcp *t, struct conn *c)
 enum tcp_flushed tcp_conn_flush(struct gw_tcp *t, struct conn *c, unsigned *sent)
 {
     c->flags &= ~(uint32_t)CONN_CWND_LIMITED;
+    uint32_t from = c->snd_nxt;
     for (unsigned n = 0;; n++, (*sent)++) {
-        if (n == TCP_BURST_SEGMENTS)
+        if (n == TCP_BURST_SEGMENTS || c->snd_nxt - from >= TCP_BURST_SEGMENTS * c->mss)
             return TCP_FLUSHED_MORE;
         enum sent s = send_one(t, c);
         if (s == SENT_REFUSED)

@@ -43,7 +43,8 @@ static bool send_reply(struct gw_tcp *t, const struct tcp_reply *r)
                 .scale = t->rcv_scale,
                 .sack_permitted = r->sack_permitted},
     };
-    if (!tcp_emit(t, &r->tuple, &h, NULL, 0, 0))
+    uint32_t none = 0;
+    if (!tcp_emit(t, &r->tuple, &h, NULL, 0, 0, &none))
         return false;
     if (r->flags & TCP_RST)
         COUNT(t, rst_out);

@@ -393,9 +393,10 @@ uint32_t tcp_initial_window(const struct conn *c);
 
 enum tcp_flushed { TCP_FLUSHED_DONE, TCP_FLUSHED_MORE, TCP_FLUSHED_REFUSED };
 enum tcp_flushed tcp_conn_flush(struct gw_tcp *t, struct conn *c, unsigned *sent);
-/* Hand one segment to the port. */
+/* Hand text to the port, *len of it in segments of at most `mss`; *len comes back smaller when only
+ * the first of them had room. False: none had. */
 bool tcp_emit(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, const struct tcp_header *h,
-              const struct gw_bytes *pieces, uint32_t piece_count, uint32_t len);
+              const struct gw_bytes *pieces, uint32_t piece_count, uint32_t mss, uint32_t *len);
 
 /* ---- reply.c ---- */
 

@@ -69,6 +69,7 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     check(cfg->conn_limit > 0 && cfg->time_wait_limit > 0 && cfg->conn_limit < TCP_REF_TIME_WAIT);
     check(cfg->mss_v4 >= TCP_MSS_MIN && cfg->mss_v6 >= TCP_MSS_MIN);
     check(cfg->recv_window_bytes >= cfg->mss_v4 && cfg->recv_window_bytes >= cfg->mss_v6);
+    check(cfg->gso_bytes_max <= GW_TCP_GSO_BYTES_MAX);
     check(cfg->recv_window_bytes <= UINT32_C(1) << 29 && cfg->send_buffer_bytes <= 1u << 30);
     struct gw_tcp *t = calloc(1, sizeof(*t));
     if (t == NULL)

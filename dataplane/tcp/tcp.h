@@ -45,6 +45,9 @@ enum gw_tcp_congestion_control {
     GW_TCP_CC_NEWRENO, /* RFC 5681 */
 };
 
+/* With the largest headers of IPv6 and TCP it is still one IP packet. */
+#define GW_TCP_GSO_BYTES_MAX (65535u - 40u - 60u)
+
 struct gw_tcp_config {
     uint32_t conn_limit;         /* established, opening and closing connections */
     uint32_t half_open_limit;    /* SYN-RECEIVED among them; beyond: SYN cookies */
@@ -59,6 +62,9 @@ struct gw_tcp_config {
     enum gw_region_pages pages;
     const char *name;            /* prefix of the named memory regions */
     enum gw_tcp_congestion_control congestion_control;
+    /* Most text that `emit` takes at once (at most GW_TCP_GSO_BYTES_MAX), to be cut into
+     * segments below (GSO, TSO); 0: one segment. */
+    uint32_t gso_bytes_max;
 };
 
 /* ---- upcalls ---- */
@@ -104,6 +110,11 @@ struct gw_tcp_segment {
     const struct gw_bytes *payload;
     uint32_t payload_count;
     uint32_t payload_len;
+    /* Text of each segment on the wire, 0: all is one. When payload_len is more, `emit` cuts it:
+     * sequence numbers go on, FIN and PSH belong to the last. It may queue only the first segments of it, and says
+     * how many bytes of text those hold in *payload_taken. */
+    uint32_t segment_bytes;
+    uint32_t *payload_taken;
 };
 
 /* Frame and queue one segment. False when the port has no room: the segment counts as not sent and

@@ -335,26 +335,27 @@ static const struct gw_tcp_upcalls upcalls = {
 
 static const struct gw_sipkey frame_key = {1, 2};
 
-static bool on_emit(void *ctx, const struct gw_tcp_segment *seg)
+/* One segment goes out: [from, from + len) of the text. */
+static void put_on_wire(struct host *h, const struct gw_tcp_segment *seg, uint32_t from,
+                        uint32_t len)
 {
-    struct host *h = ctx;
     struct sim *s = h->sim;
-    if (world_chance(s->world, s->refuse_ppm))
-        return false;
-    static uint8_t frame[70000];
-    uint8_t *p = frame;
+    static uint8_t text[GW_TCP_GSO_BYTES_MAX], frame[70000];
+    uint8_t *p = text;
+    for (uint32_t i = 0; i < seg->payload_count; p += seg->payload[i++].len)
+        memcpy(p, seg->payload[i].p, seg->payload[i].len);
+    expect((size_t)(p - text) == seg->payload_len, "%zu", (size_t)(p - text));
+    p = frame;
     memcpy(p, &seg->tuple->local, sizeof(struct gw_ip));
     memcpy(p + sizeof(struct gw_ip), &seg->tuple->remote, sizeof(struct gw_ip));
     p += 2 * sizeof(struct gw_ip);
     memcpy(p, seg->header, seg->header_len);
+    gw_put_be32(p + 4, gw_be32(p + 4) + from);
+    if (from + len < seg->payload_len)
+        p[13] &= (uint8_t)~0x09; /* FIN and PSH */
     p += seg->header_len;
-    uint32_t len = 0;
-    for (uint32_t i = 0; i < seg->payload_count; i++) {
-        memcpy(p, seg->payload[i].p, seg->payload[i].len);
-        p += seg->payload[i].len;
-        len += (uint32_t)seg->payload[i].len;
-    }
-    expect(len == seg->payload_len, "%u", len);
+    memcpy(p, text + from, len);
+    p += len;
     uint64_t sum = gw_siphash(&frame_key, frame, (size_t)(p - frame));
     memcpy(p, &sum, sizeof(sum));
     p += sizeof(sum);
@@ -362,6 +363,25 @@ static bool on_emit(void *ctx, const struct gw_tcp_segment *seg)
         capture_segment(s->capture, world_now_us(s->world), frame,
                         (size_t)(p - frame) - sizeof(sum));
     world_send(s->world, h->link_out, frame, (size_t)(p - frame));
+}
+
+static bool on_emit(void *ctx, const struct gw_tcp_segment *seg)
+{
+    struct host *h = ctx;
+    struct sim *s = h->sim;
+    uint32_t done = 0;
+    do {
+        if (world_chance(s->world, s->refuse_ppm)) {
+            if (done > 0)
+                *seg->payload_taken = done;
+            return done > 0;
+        }
+        uint32_t len = seg->payload_len - done;
+        if (len > seg->segment_bytes)
+            len = seg->segment_bytes;
+        put_on_wire(h, seg, done, len);
+        done += len;
+    } while (done < seg->payload_len);
     return true;
 }
 
@@ -460,6 +480,7 @@ static void open_host(struct sim *s, unsigned number)
         .send_buffer_bytes = (uint32_t)PICK(w, 20000, 65536, 1048576, 4194304),
         .send_node_limit = (uint32_t)PICK(w, 0, 0, 0, 64),
         .recv_piece_limit = (uint32_t)PICK(w, 0, 0, 0, 16),
+        .gso_bytes_max = (uint32_t)PICK(w, 0, GW_TCP_GSO_BYTES_MAX),
         .mss_v4 = mss,
         .mss_v6 = mss,
         .key = {s->seed, number},
@@ -620,7 +641,7 @@ static void run_until(struct sim *s, bool (*over)(const struct sim *), uint64_t 
 static bool all_forgotten(const struct sim *s)
 {
     for (unsigned i = 0; i < 2; i++)
-        if (s->hosts[i].tcp->time_waits.used_count > 0)
+        if (s->hosts[i].tcp->time_waits.used_count > 0 || s->hosts[i].tcp->conns.used_count > 0)
             return false;
     return world_in_flight(s->world) == 0;
 }

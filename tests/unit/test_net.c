@@ -248,6 +248,20 @@ static bool emit_pieces(const uint8_t to[4], const struct gw_bytes *pieces, unsi
     return gw_net_emit(w.net, &s);
 }
 
+/* Text of TCP that is cut into segments of segment_bytes; *taken of it had room. */
+static bool emit_cut(const struct gw_bytes *pieces, unsigned count, uint8_t flags,
+                     uint32_t segment_bytes, uint32_t *taken)
+{
+    uint8_t header[20] = {0x14, 0x66, 0x30, 0x39, [7] = 100, [12] = 0x50, flags};
+    struct gw_tcp_tuple tuple = {gw_ip_from_v4(our_ip), gw_ip_from_v4(peer_ip), 5222, 12345};
+    *taken = 0;
+    for (unsigned i = 0; i < count; i++)
+        *taken += (uint32_t)pieces[i].len;
+    struct gw_tcp_segment s = {&tuple, header, sizeof(header), pieces, count, *taken,
+                               segment_bytes, taken};
+    return gw_net_emit(w.net, &s);
+}
+
 static bool emit(const uint8_t to[4])
 {
     return emit_pieces(to, NULL, 0);
@@ -1017,4 +1031,53 @@ Test(net, counters_have_names, .init = setup, .fini = teardown)
     cr_assert_eq(set.count * sizeof(uint64_t), sizeof(struct gw_net_counters));
     cr_assert_str_eq(set.descs[0].name, "rx_frames");
     cr_assert_eq(set.values, (const uint64_t *)gw_net_counters(w.net));
+}
+
+/* ---- segmentation ---- */
+
+#define FIN_PSH_ACK 0x19
+#define PSH_ACK     0x18
+#define ACK_ONLY    0x10
+
+static void cr_assert_segment_is(const struct sent *s, uint32_t seq, uint8_t flags,
+                                 const uint8_t *text, uint32_t len)
+{
+    const uint8_t *tcp = s->b + ETH_BYTES + IP_BYTES;
+    cr_assert_good_segment(s, peer_mac, peer_ip);
+    cr_assert_eq(gw_be32(tcp + 4), seq);
+    cr_assert_eq(tcp[13], flags);
+    cr_assert_eq(s->len, ETH_BYTES + IP_BYTES + TCP_BYTES + len);
+    cr_assert_arr_eq(tcp + TCP_BYTES, text, len);
+}
+
+Test(gso, text_of_many_pieces_becomes_segments, .init = setup, .fini = teardown)
+{
+    uint8_t text[1000];
+    for (unsigned i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)(i * 7 + i / 256);
+    struct gw_bytes pieces[] = {gw_bytes(text, 1), gw_bytes(text + 1, 499),
+                                gw_bytes(text + 500, 100), gw_bytes(text + 600, 400)};
+    uint32_t taken;
+    hear_request_from(peer_mac, peer_ip);
+    w.out_count = 0;
+    cr_assert(emit_cut(pieces, 4, FIN_PSH_ACK, 300, &taken));
+    cr_assert_eq(taken, 1000);
+    cr_assert_eq(w.out_count, 4);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_segment_is(&w.out[i], 100 + 300 * i, i < 3 ? ACK_ONLY : FIN_PSH_ACK,
+                             text + 300 * i, i < 3 ? 300 : 100);
+}
+
+Test(gso, what_the_port_has_no_room_for_is_left, .init = setup, .fini = teardown)
+{
+    uint8_t text[1000] = {0};
+    struct gw_bytes piece = gw_bytes(text, sizeof(text));
+    uint32_t taken;
+    hear_request_from(peer_mac, peer_ip);
+    w.out_count = 0;
+    w.out_room = 2;
+    cr_assert(emit_cut(&piece, 1, PSH_ACK, 300, &taken));
+    cr_assert_eq(taken, 600);
+    cr_assert_segment_is(&w.out[1], 400, ACK_ONLY, text, 300);
+    cr_assert_not(emit_cut(&piece, 1, PSH_ACK, 300, &taken), "none had room");
 }
