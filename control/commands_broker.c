@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What concerns the broker as a whole: status, counters, lcore.stat, config.show, rpc.discover. */
-#include <arpa/inet.h>
 #include <unistd.h>
 
 #include "../dataplane/base/check.h"
@@ -20,14 +19,6 @@ static json_t *count_json(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-static json_t *address_json(const struct gw_ip *ip)
-{
-    char text[INET6_ADDRSTRLEN];
-    bool v4 = gw_ip_is_v4(ip);
-    check(inet_ntop(v4 ? AF_INET : AF_INET6, ip->b + (v4 ? 12 : 0), text, sizeof(text)));
-    return json_string(text);
-}
-
 /* ---- status ---- */
 
 static json_t *describe_port(const struct gw_config *cfg)
@@ -36,7 +27,7 @@ static json_t *describe_port(const struct gw_config *cfg)
     for (unsigned i = 0; i < cfg->listen_count; i++)
         json_array_append_new(ports, json_integer(cfg->listen_ports[i]));
     return json_pack("{s:s, s:o, s:o}", "device", cfg->port_device, "address",
-                     address_json(&cfg->address), "listen", ports);
+                     control_address_json(&cfg->address), "listen", ports);
 }
 
 static json_t *describe_store(const struct gw_control_env *env)
@@ -144,9 +135,11 @@ static json_t *describe_lcore(const struct gw_lcore_view *l)
     json_t *cycles = json_object();
     for (unsigned i = 0; i < GW_STAGE_COUNT; i++)
         json_object_set_new(cycles, stages[i], count_json(load(&s->stage_cycles[i])));
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "lcore", (int)l->index, "passes",
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "lcore", (int)l->index, "passes",
                      count_json(load(&s->passes)), "busy_passes", count_json(load(&s->busy_passes)),
-                     "connections", count_json(load(&s->connections)), "sessions",
+                     "connections", count_json(load(&s->connections)), "half_open",
+                     count_json(load(&s->half_open)), "time_wait",
+                     count_json(load(&s->time_wait)), "sessions",
                      count_json(load(&s->sessions)), "arena_used_bytes",
                      count_json(load(&s->arena_used_bytes)), "arena_limit_bytes",
                      count_json(load(&s->arena_limit_bytes)), "stage_cycles", cycles);
@@ -183,7 +176,7 @@ static json_t *strings_json(const struct setting *s, const struct gw_config *cfg
 
 static json_t *network_json(const struct gw_config *cfg)
 {
-    json_t *address = address_json(&cfg->address);
+    json_t *address = control_address_json(&cfg->address);
     json_t *whole = json_sprintf("%s/%u", json_string_value(address), cfg->prefix_len);
     json_decref(address);
     return whole;
@@ -210,7 +203,7 @@ static json_t *setting_json(const struct setting *s, const struct gw_config *cfg
     case SETTING_NETWORK:
         return network_json(cfg);
     case SETTING_ADDRESS:
-        return gw_ip_eq(field, &none) ? json_string("") : address_json(field);
+        return gw_ip_eq(field, &none) ? json_string("") : control_address_json(field);
     }
     return NULL;
 }

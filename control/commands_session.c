@@ -1,44 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "../dataplane/base/check.h"
 #include "control_int.h"
+#include "lcore_list.h"
 
-/* Questions to lcores for one answer: a search for a rare account ends early, with `next`. */
-#define ROUNDS_MAX 64
-
-/* ---- session.list: one lcore after the other, a bufferful at a time ---- */
+/* ---- session.list ---- */
 
 struct session_list {
-    struct control *control;
-    struct rpc_request *rq;
+    struct lcore_list list; /* first */
     struct gw_jid_text account; /* len 0: any */
-    unsigned limit, rounds;
-    unsigned lcore;
-    uint64_t cursor; /* of that lcore */
-    unsigned skip;   /* rows behind it that an earlier answer had */
-    json_t *rows;
 };
-
-static void list_free(struct session_list *l)
-{
-    json_decref(l->rows);
-    free(l);
-}
-
-static void list_answer(struct session_list *l)
-{
-    char next[64];
-    json_t *result = json_pack("{s:O}", "sessions", l->rows);
-    snprintf(next, sizeof(next), "%u:%" PRIu64 ":%u", l->lcore, l->cursor, l->skip);
-    if (l->lcore < l->control->env->lcore_count)
-        json_object_set_new(result, "next", json_string(next));
-    rpc_reply(&l->rq, result);
-    list_free(l);
-}
 
 static bool is_of(const struct gw_jid_text *account, const char *jid, size_t len)
 {
@@ -49,26 +22,23 @@ static bool is_of(const struct gw_jid_text *account, const char *jid, size_t len
 
 static json_t *describe(const struct gw_session_row *row, const char *jid, unsigned lcore)
 {
-    char address[INET6_ADDRSTRLEN];
-    bool v4 = gw_ip_is_v4(&row->ip);
-    check(inet_ntop(v4 ? AF_INET : AF_INET6, row->ip.b + (v4 ? 12 : 0), address, sizeof(address)));
-    return json_pack("{s:s%, s:s, s:i, s:I, s:i, s:b, s:b, s:b, s:I, s:i}", "jid", jid,
-                     (size_t)row->jid_len, "address", address, "port", row->port, "since_us",
-                     (json_int_t)row->since_us, "priority", row->priority, "available",
-                     row->available, "stream_management", row->sm, "catching_up", row->behind,
-                     "unacked", (json_int_t)row->unacked, "lcore", (int)lcore);
+    return json_pack("{s:s%, s:o, s:i, s:I, s:i, s:b, s:b, s:b, s:I, s:i}", "jid", jid,
+                     (size_t)row->jid_len, "address", control_address_json(&row->ip), "port",
+                     row->port, "since_us", (json_int_t)row->since_us, "priority", row->priority,
+                     "available", row->available, "stream_management", row->sm, "catching_up",
+                     row->behind, "unacked", (json_int_t)row->unacked, "lcore", (int)lcore);
 }
 
-/* Rows of one reply, up to the limit. Returns whether all of them were taken. */
-static bool take_rows(struct session_list *l, const struct lcore_call *call)
+static bool take_sessions(struct lcore_list *l, const struct lcore_call *call)
 {
+    const struct session_list *s = (const struct session_list *)l;
     unsigned n = 0;
     for (uint32_t off = 0; off < call->reply.len; n++) {
         const struct gw_session_row *row = (const void *)(call->data + off);
         const char *jid = (const char *)(row + 1);
         check(call->reply.len - off >= sizeof(*row) && row->len == sizeof(*row) + row->jid_len);
         off += (row->len + 7) & ~7u;
-        if (n < l->skip || !is_of(&l->account, jid, row->jid_len))
+        if (n < l->skip || !is_of(&s->account, jid, row->jid_len))
             continue;
         if (json_array_size(l->rows) == l->limit) {
             l->skip = n;
@@ -79,66 +49,31 @@ static bool take_rows(struct session_list *l, const struct lcore_call *call)
     return true;
 }
 
-static void ask(struct session_list *l);
-
-static void list_answered(struct lcore_call *call, void *ctx)
+static void ask_sessions(struct lcore_list *l, struct lcore_call *call)
 {
-    struct session_list *l = ctx;
-    if (call->reply.status != 0) {
-        rpc_fail(&l->rq, RPC_TIMEOUT, "godwitctl lcore stat shows whether it runs",
-                 "core %u did not say which sessions it has: %s", l->lcore,
-                 strerror(-call->reply.status));
-        list_free(l);
-        return;
-    }
-    if (!take_rows(l, call)) {
-        list_answer(l);
-        return;
-    }
-    l->skip = 0;
-    l->cursor = call->reply.more ? call->reply.next : 0;
-    l->lcore += !call->reply.more;
-    if (l->lcore == l->control->env->lcore_count || ++l->rounds == ROUNDS_MAX)
-        list_answer(l);
-    else
-        ask(l);
+    call->command.op = GW_COMMAND_SESSIONS;
 }
 
-static void ask(struct session_list *l)
+static void list_free(struct lcore_list *l)
 {
-    struct control *c = l->control;
-    struct lcore_call *call = lcore_call_new(list_answered, l);
-    call->command = (struct gw_command){.op = GW_COMMAND_SESSIONS, .data = call->data,
-                                        .data_len = sizeof(call->data), .cursor = l->cursor};
-    lcore_call_send(&c->calls, call, l->lcore, c->now_us + LCORE_CALL_TIMEOUT_US);
-}
-
-static bool parse_cursor(const char *text, struct session_list *l)
-{
-    char rest;
-    return sscanf(text, "%9u:%19" SCNu64 ":%9u%c", &l->lcore, &l->cursor, &l->skip, &rest) == 3 &&
-           l->lcore < l->control->env->lcore_count;
+    free(l);
 }
 
 static void session_list(struct rpc_request *rq, void *ctx)
 {
     struct control *c = ctx;
-    const char *cursor = rpc_string(rq, "cursor");
-    struct session_list *l = calloc(1, sizeof(*l));
-    check(l != NULL);
-    *l = (struct session_list){.control = c, .limit = (unsigned)rpc_number(rq, "limit", SCHEMA_PAGE_ROWS_MAX)};
-    if (rpc_string(rq, "account") != NULL && !control_account_param(c, &rq, "account", &l->account)) {
-        free(l);
+    struct session_list *s = calloc(1, sizeof(*s));
+    check(s != NULL);
+    s->list = (struct lcore_list){.rows_name = "sessions", .what = "which sessions it has",
+                                  .ask = ask_sessions, .take = take_sessions, .free = list_free};
+    if ((rpc_string(rq, "account") != NULL &&
+         !control_account_param(c, &rq, "account", &s->account)) ||
+        !lcore_list_init(&s->list, c, &rq)) {
+        free(s);
         return;
     }
-    if (cursor != NULL && cursor[0] != '\0' && !parse_cursor(cursor, l)) {
-        rpc_fail(&rq, RPC_PARAMS, "use `next` of an earlier answer", "cursor is not a cursor");
-        free(l);
-        return;
-    }
-    l->rq = rq;
-    l->rows = json_array();
-    ask(l);
+    s->list.rq = rq;
+    lcore_list_start(&s->list);
 }
 
 /* ---- session.end ---- */

@@ -2,6 +2,7 @@
 /* The control thread: one loop over everything that operators touch, a slice of each in turn. */
 #include "control.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -40,6 +41,14 @@ bool control_account_param(struct control *c, struct rpc_request **rq, const cha
         return false;
     }
     return true;
+}
+
+json_t *control_address_json(const struct gw_ip *ip)
+{
+    char text[INET6_ADDRSTRLEN];
+    bool v4 = gw_ip_is_v4(ip);
+    check(inet_ntop(v4 ? AF_INET : AF_INET6, ip->b + (v4 ? 12 : 0), text, sizeof(text)));
+    return json_string(text);
 }
 
 void control_fail_store(struct rpc_request **rq, int rc, const char *what)
@@ -194,6 +203,7 @@ static void register_all(struct control *c)
     commands_broker_register(c);
     commands_user_register(c);
     commands_session_register(c);
+    commands_conn_register(c);
     commands_receipts_register(c);
     commands_job_register(c);
     rpc_check_complete(c->rpc);

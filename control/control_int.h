@@ -53,6 +53,7 @@ struct control {
 void commands_broker_register(struct control *c);
 void commands_user_register(struct control *c);
 void commands_session_register(struct control *c);
+void commands_conn_register(struct control *c);
 void commands_receipts_register(struct control *c);
 void commands_job_register(struct control *c);
 
@@ -68,6 +69,8 @@ void commands_job_close(struct control *c);
 /* The account that a request names, prepared; false when it cannot be (rq has been answered). */
 bool control_account_param(struct control *c, struct rpc_request **rq, const char *name,
                            struct gw_jid_text *out);
+/* The address as text; new reference. */
+json_t *control_address_json(const struct gw_ip *ip);
 /* Answers with what a failed store operation means. */
 void control_fail_store(struct rpc_request **rq, int rc, const char *what);
 /* Starts a job for rq; NULL when too many run (rq has been answered, ctx stays the caller's). */

@@ -90,6 +90,11 @@ int ctl_pages(struct ctl_client *c, const struct ctl_args *a, json_t **whole);
 /* For people, on standard output. */
 void ctl_show(const struct schema_command *c, const json_t *result);
 
+/* ---- ctl_show_conn.c ---- */
+
+void ctl_show_connections(const json_t *rows);
+void ctl_show_connection(const json_t *connection);
+
 /* ---- ctl_table.c ---- */
 
 #define CTL_COLUMNS_MAX 10
@@ -102,7 +107,9 @@ struct ctl_table {
     unsigned count; /* of cells */
 };
 
-/* A copy of the text, cleaned of what could command a terminal. Row by row. */
+/* A copy of the text without what could command a terminal; the caller frees it. */
+char *ctl_clean(const char *text);
+/* A clean copy of the text. Row by row. */
 void ctl_table_add(struct ctl_table *t, const char *text);
 void ctl_table_addf(struct ctl_table *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -4,17 +4,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
-
-static json_int_t number(const json_t *o, const char *name)
-{
-    return json_integer_value(json_object_get(o, name));
-}
-
-static const char *text(const json_t *o, const char *name)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-    return s != NULL ? s : "";
-}
+#include "ctl_values.h"
 
 /* One line that is written over, when somebody looks at it. */
 static void show_progress(const json_t *job)

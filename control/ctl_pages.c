@@ -13,9 +13,12 @@ struct pages {
 
 static const char *rows_name_of(const char *method)
 {
-    if (strcmp(method, "user.list") == 0)
-        return "accounts";
-    return strcmp(method, "session.list") == 0 ? "sessions" : "receipts";
+    static const char *const names[][2] = {
+        {"user.list", "accounts"}, {"session.list", "sessions"}, {"conn.list", "connections"}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(method, names[i][0]) == 0)
+            return names[i][1];
+    return "receipts";
 }
 
 static void add_rows(struct pages *p, json_t *more)

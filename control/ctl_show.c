@@ -5,22 +5,7 @@
 #include <time.h>
 
 #include "ctl.h"
-
-static json_int_t number(const json_t *o, const char *name)
-{
-    return json_integer_value(json_object_get(o, name));
-}
-
-static const char *text(const json_t *o, const char *name)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-    return s != NULL ? s : "";
-}
-
-static bool flag(const json_t *o, const char *name)
-{
-    return json_is_true(json_object_get(o, name));
-}
+#include "ctl_values.h"
 
 /* ---- units ---- */
 
@@ -259,9 +244,10 @@ static void show_jobs(const json_t *rows)
 
 static void show_lcores(const json_t *rows)
 {
-    struct ctl_table t = {.columns = 6,
-                          .heads = {"CORE", "PASSES", "BUSY", "CONNECTIONS", "SESSIONS", "MEMORY"},
-                          .right = {true, true, true, true, true, true}};
+    struct ctl_table t = {.columns = 8,
+                          .heads = {"CORE", "PASSES", "BUSY", "CONNECTIONS", "HALF-OPEN",
+                                    "TIME-WAIT", "SESSIONS", "MEMORY"},
+                          .right = {true, true, true, true, true, true, true, true}};
     char used[40], limit[40];
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *l = json_array_get(rows, i);
@@ -271,6 +257,8 @@ static void show_lcores(const json_t *rows)
         ctl_table_addf(&t, "%.1f%%",
                        passes > 0 ? 100.0 * (double)number(l, "busy_passes") / (double)passes : 0);
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "connections"));
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "half_open"));
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "time_wait"));
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "sessions"));
         ctl_table_addf(&t, "%s of %s", bytes(number(l, "arena_used_bytes"), used),
                        bytes(number(l, "arena_limit_bytes"), limit));
@@ -348,6 +336,10 @@ void ctl_show(const struct schema_command *c, const json_t *r)
         show_sessions(json_object_get(r, "sessions"));
     } else if (strcmp(m, "session.end") == 0) {
         show_changed(r, "is logged out");
+    } else if (strcmp(m, "conn.list") == 0) {
+        ctl_show_connections(json_object_get(r, "connections"));
+    } else if (strcmp(m, "conn.show") == 0) {
+        ctl_show_connection(r);
     } else if (strcmp(m, "receipts.list") == 0) {
         show_receipts(r, json_object_get(r, "receipts"));
     } else if (strcmp(m, "job.list") == 0) {

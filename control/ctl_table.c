@@ -23,7 +23,7 @@ static size_t next_char(const char *s, int *width)
     return n;
 }
 
-static char *cleaned(const char *text)
+char *ctl_clean(const char *text)
 {
     char *copy = strdup(text);
     check(copy != NULL);
@@ -52,7 +52,7 @@ void ctl_table_add(struct ctl_table *t, const char *text)
     char **grown = realloc(t->cells, (t->count + 1) * sizeof(*grown));
     check(grown != NULL);
     t->cells = grown;
-    t->cells[t->count++] = cleaned(text);
+    t->cells[t->count++] = ctl_clean(text);
 }
 
 void ctl_table_addf(struct ctl_table *t, const char *fmt, ...)

@@ -105,6 +105,8 @@ static void print_lcores(FILE *out, const struct control *c)
     FIELD(passes, "counter", "passes of the loop");
     FIELD(busy_passes, "counter", "passes that did something");
     FIELD(connections, "gauge", "TCP connections");
+    FIELD(half_open, "gauge", "TCP connections that are not established yet");
+    FIELD(time_wait, "gauge", "TCP connections in TIME-WAIT");
     FIELD(sessions, "gauge", "bound sessions");
     FIELD(arena_used_bytes, "gauge", "bytes of the arena in use");
     FIELD(arena_limit_bytes, "gauge", "bytes of the arena");

@@ -5,6 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../dataplane/tcp/info.h"
+
+static const char *const conn_states[] = {
+#define X(upper, text, word) word,
+    GW_TCP_STATES(X)
+#undef X
+    NULL};
 static const char *const receipt_states[] = {"stored", "delivered", "received", "displayed", NULL};
 
 /* An account as an operator writes it. */
@@ -77,6 +84,31 @@ const struct schema_command schema_commands[] = {
      .detail = "The client gets the stream error policy-violation and may log in again.",
      .example = "godwitctl session end alice",
      .params = {ACCOUNT("whose sessions")}},
+
+    {.method = "conn.list", .cli = "conn list", .summary = "list TCP connections", .pages = true,
+     .detail = "As TCP sees them, half-open ones and those in TIME-WAIT too, in no order. What comes "
+               "or goes while they are listed may be missing or be there still. The first column is "
+               "what conn show takes.",
+     .example = "godwitctl conn list --state established --queued 65536",
+     .params = {{.name = "state", .type = SCHEMA_CHOICE, .choices = conn_states + 1,
+                 .help = "only those in this state"},
+                {.name = "remote", .type = SCHEMA_STRING, .min = 2, .max = 60,
+                 .help = "only with this other end: an address, one with a port, or a prefix, as "
+                         "10.1.2.3, 10.1.2.3:4567, [fd00::1]:4567, 10.0.0.0/8"},
+                {.name = "local_port", .type = SCHEMA_NUMBER, .min = 1, .max = 65535,
+                 .help = "only to this port of ours"},
+                ACCOUNT_FILTER("only this account's"),
+                {.name = "retransmitting", .type = SCHEMA_FLAG,
+                 .help = "only those that are repeating something, or wait for a late answer"},
+                {.name = "queued", .type = SCHEMA_NUMBER, .min = 1, .max = UINT32_MAX,
+                 .help = "only with at least so many bytes to send, or received and not read"},
+                LIMIT("only so many"), CURSOR("where to go on")}},
+    {.method = "conn.show", .cli = "conn show", .summary = "show all about a TCP connection",
+     .detail = "Windows, round-trip times, congestion control, queues and timers.",
+     .example = "godwitctl conn show 0:17",
+     .params = {{.name = "conn", .type = SCHEMA_STRING, .required = true, .positional = true,
+                 .min = 3, .max = 60,
+                 .help = "its id, as conn list shows it, or its other end, as 10.1.2.3:4567"}}},
 
     {.method = "receipts.list", .cli = "receipts", .summary = "show what became of messages",
      .pages = true,

@@ -14,6 +14,7 @@
 #include "base/counters.h"
 #include "base/ip.h"
 #include "base/ring.h"
+#include "tcp/info.h"
 
 enum gw_command_op {
     /* Sessions homed here, from `cursor` (0 starts), as many as fit into data: a run of
@@ -23,6 +24,9 @@ enum gw_command_op {
      * `not-authorized` when account_gone, else `policy-violation`. Sent to all lcores; its home acts.
      * reply.count: sessions ended; -ENOENT when it is homed elsewhere or has none. */
     GW_COMMAND_END_SESSIONS,
+    /* Connections and TIME-WAIT entries here, behind the position `cursor` (0 starts): data holds a
+     * struct gw_connection_query, and then a run of struct gw_connection_row. next, more. */
+    GW_COMMAND_CONNECTIONS,
 };
 
 struct gw_command {
@@ -59,6 +63,24 @@ struct gw_session_row {
     /* full JID */
 };
 
+#define GW_BARE_JID_BYTES_MAX 2047
+
+struct gw_connection_query {
+    struct gw_tcp_filter filter;
+    uint32_t rows_max; /* at least 1 */
+    uint32_t scan_max; /* positions looked at; more than a pass bears count as that */
+    uint16_t account_len; /* 0: any, and those that are nobody's yet */
+    char account[GW_BARE_JID_BYTES_MAX];
+};
+
+struct gw_connection_row {
+    uint32_t len; /* of the row with the JID, without padding to 8 */
+    uint32_t position; /* see gw_tcp_info */
+    struct gw_tcp_info info;
+    uint16_t jid_len; /* 0: not logged in */
+    /* JID: bare until a resource is bound */
+};
+
 struct gw_command_port {
     struct gw_ring *requests; /* struct gw_command, control to lcore */
     struct gw_ring *replies;  /* struct gw_command_reply */
@@ -81,6 +103,8 @@ struct gw_lcore_state {
     uint64_t busy_passes;  /* that did something */
     uint64_t stage_cycles[GW_STAGE_COUNT];
     uint64_t connections;
+    uint64_t half_open;    /* TCP connections that are not established yet */
+    uint64_t time_wait;
     uint64_t sessions;
     uint64_t arena_used_bytes;
     uint64_t arena_limit_bytes;

@@ -148,6 +148,9 @@ static void rest(struct gw_core *c, unsigned idle_passes)
 
 static void publish(struct gw_core *c)
 {
+    struct gw_tcp_totals tcp = gw_tcp_totals(c->l.tcp);
+    __atomic_store_n(&c->state.half_open, tcp.half_open, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->state.time_wait, tcp.time_wait, __ATOMIC_RELAXED);
     __atomic_store_n(&c->state.connections,
                      c->l.edge_count.connections - c->l.edge_count.connections_ended,
                      __ATOMIC_RELAXED);

@@ -72,6 +72,9 @@ unsigned core_commands(struct gw_core *c)
     case GW_COMMAND_END_SESSIONS:
         end_sessions(c, &q, &r);
         break;
+    case GW_COMMAND_CONNECTIONS:
+        core_connections(c, &q, &r);
+        break;
     default:
         r.status = -ENOSYS;
         break;

@@ -31,4 +31,7 @@ struct gw_core {
 /* core_command.c: commands of the control thread, a bounded part a pass. */
 unsigned core_commands(struct gw_core *c);
 
+/* core_connections.c: GW_COMMAND_CONNECTIONS. */
+void core_connections(struct gw_core *c, const struct gw_command *q, struct gw_command_reply *r);
+
 #endif

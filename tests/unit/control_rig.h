@@ -30,6 +30,12 @@ struct rig_session {
     bool live;
 };
 
+struct rig_connection {
+    struct gw_tcp_info info;
+    char jid[128];
+    unsigned lcore;
+};
+
 struct rig {
     char dir[64], socket[96], key[96], store_path[96];
     struct gw_config config;
@@ -48,6 +54,10 @@ struct rig {
     pthread_mutex_t lock;
     struct rig_session sessions[RIG_SESSIONS_MAX];
     unsigned session_count;
+    struct rig_connection connections[RIG_SESSIONS_MAX];
+    unsigned connection_count;
+    unsigned scan_max; /* positions looked at in one command */
+    struct gw_connection_query query; /* the last that came */
     atomic_uint account_gone; /* END_SESSIONS with it, counted */
 };
 
@@ -77,6 +87,33 @@ static inline void rig_sessions(struct rig *rig, unsigned lcore, const struct gw
     reply->more = i < rig->session_count;
 }
 
+/* Of the filter only the states count. */
+static inline void rig_connections(struct rig *rig, unsigned lcore, const struct gw_command *c,
+                                   struct gw_command_reply *reply)
+{
+    struct gw_connection_query q;
+    memcpy(&q, c->data, sizeof(q));
+    rig->query = q;
+    uint64_t i = c->cursor, end = i + (q.scan_max < rig->scan_max ? q.scan_max : rig->scan_max);
+    for (; i < rig->connection_count && i < end && reply->count < q.rows_max; i++) {
+        const struct rig_connection *k = &rig->connections[i];
+        if (k->lcore != lcore || (q.filter.states != 0 && !(q.filter.states >> k->info.state & 1)))
+            continue;
+        struct gw_connection_row row = {.len = (uint32_t)(sizeof(row) + strlen(k->jid)),
+                                        .position = (uint32_t)i + 1,
+                                        .info = k->info,
+                                        .jid_len = (uint16_t)strlen(k->jid)};
+        uint8_t *out = (uint8_t *)c->data + reply->len;
+        cr_assert_leq(reply->len + row.len, c->data_len);
+        memcpy(out, &row, sizeof(row));
+        memcpy(out + sizeof(row), k->jid, row.jid_len);
+        reply->len += (row.len + 7) & ~7u;
+        reply->count++;
+    }
+    reply->next = i;
+    reply->more = i < rig->connection_count;
+}
+
 static inline void rig_end_sessions(struct rig *rig, unsigned lcore, const struct gw_command *c,
                                     struct gw_command_reply *reply)
 {
@@ -102,6 +139,8 @@ static inline unsigned rig_answer(struct rig *rig, unsigned lcore)
     pthread_mutex_lock(&rig->lock);
     if (c.op == GW_COMMAND_SESSIONS)
         rig_sessions(rig, lcore, &c, &reply);
+    else if (c.op == GW_COMMAND_CONNECTIONS)
+        rig_connections(rig, lcore, &c, &reply);
     else
         rig_end_sessions(rig, lcore, &c, &reply);
     pthread_mutex_unlock(&rig->lock);
@@ -130,6 +169,29 @@ static inline void rig_add_session(struct rig *rig, const char *jid, unsigned lc
     snprintf(s->jid, sizeof(s->jid), "%s", jid);
     s->lcore = lcore;
     s->live = true;
+    pthread_mutex_unlock(&rig->lock);
+}
+
+/* One whose fields all differ, in this state (an index into GW_TCP_STATES). */
+static inline void rig_add_connection(struct rig *rig, const char *jid, unsigned lcore, uint8_t state)
+{
+    pthread_mutex_lock(&rig->lock);
+    cr_assert_lt(rig->connection_count, RIG_SESSIONS_MAX);
+    struct rig_connection *k = &rig->connections[rig->connection_count++];
+    snprintf(k->jid, sizeof(k->jid), "%s", jid);
+    k->lcore = lcore;
+    k->info = (struct gw_tcp_info){
+        .tuple = {.local = gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9}),
+                  .remote = {.b = {0xfd, [15] = 1}},
+                  .local_port = 5222,
+                  .remote_port = (uint16_t)(1000 + rig->connection_count)},
+        .state = state, .mode = GW_TCP_MODE_RECOVERY, .rexmit = 1, .backoff = 2, .snd_scale = 7,
+        .rcv_scale = 5, .sack = true, .timestamps = true, .congestion_control = "cubic",
+        .acked_bytes = 11, .snd_wnd = 12, .rcv_wnd = 13, .mss = 14, .srtt_us = 15000,
+        .rttvar_us = 16000, .rto_us = 217000, .rtt_us_min = 18000, .cwnd = 19, .ssthresh = 20,
+        .in_flight = 21, .pipe = 22, .resent = 23, .send_bytes = 24, .unsent = 25, .unread = 26,
+        .pieces = 27, .ahead = 28, .heard_s = 29, .rexmit_in_us = 30000,
+        .timer_in_us = {GW_TCP_TIMER_OFF, GW_TCP_TIMER_OFF, 31000}};
     pthread_mutex_unlock(&rig->lock);
 }
 
@@ -234,6 +296,7 @@ static inline void rig_init(struct rig *rig)
 {
     memset(rig, 0, sizeof(*rig));
     pthread_mutex_init(&rig->lock, NULL);
+    rig->scan_max = 100;
     snprintf(rig->dir, sizeof(rig->dir), "/tmp/godwit-control-XXXXXX");
     cr_assert_not_null(mkdtemp(rig->dir));
     snprintf(rig->socket, sizeof(rig->socket), "%s/control.sock", rig->dir);

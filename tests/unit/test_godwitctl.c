@@ -269,6 +269,25 @@ CONTROL_TEST(godwitctl, shows_what_there_is)
            "");
 }
 
+CONTROL_TEST(godwitctl, shows_connections)
+{
+    rig_add_connection(rig, "alice@example.org/a\x1b[31mred", 1, 3);
+    rig_add_connection(rig, "", 0, 9);
+    expect(ctl(rig, "", "conn", "list", NULL), 0,
+           "1:1   established  10.0.0.9:5222  [fd00::1]:1001     24      26    15.0    19      23  "
+           "alice@example.org/a?[31mred", "");
+    expect(ctl(rig, "", "conn", "list", "--state", "time-wait", NULL), 0, "[fd00::1]:1002", "");
+    expect(ctl(rig, "", "conn", "list", "--remote", "10.0.0", NULL), 1, "", "remote is no address");
+    expect(ctl(rig, "", "conn", "list", "--state", "open", NULL), 2, "", "accepted: syn-sent, ");
+    expect(ctl(rig, "", "conn", "show", "1:1", NULL), 0, "session     alice@example.org/a?[31mred", "");
+    expect(ctl(rig, "", "conn", "show", "1:1", NULL), 0,
+           "congestion  cubic, recovery, window 19, threshold 20\n"
+           "timers      retransmit in 30 ms, user in 31 ms\n", "");
+    expect(ctl(rig, "", "conn", "show", "0:2", NULL), 0, "timers      time-wait in 31 ms\n", "");
+    expect(ctl(rig, "", "conn", "show", "0:1", NULL), 1, "", "there is no connection 0:1");
+    expect(ctl(rig, "", "conn", "list", "--json", "--limit", "1", NULL), 0, "\"next\"", "");
+}
+
 /* More than one answer holds, all of it or some. */
 CONTROL_TEST(godwitctl, puts_pages_together)
 {

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "commands_conn_filter.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define V4_BITS 96u /* of the prefix that makes an IPv4 address an IPv6 one */
+
+static bool parse_number(const char *text, unsigned long max, unsigned long *out)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    *out = strtoul(text, &end, 10);
+    return errno == 0 && *end == '\0' && *out <= max;
+}
+
+static bool parse_address(const char *text, struct gw_ip *out)
+{
+    uint8_t v4[4];
+    if (inet_pton(AF_INET, text, v4) != 1)
+        return inet_pton(AF_INET6, text, out->b) == 1;
+    *out = gw_ip_from_v4(v4);
+    return true;
+}
+
+/* Takes ":PORT" off an IPv4 address, "]:PORT" and the brackets off an IPv6 one. */
+static bool take_port(char **address, uint16_t *port)
+{
+    char *colon = strrchr(*address, ':'), *close = strchr(*address, ']');
+    unsigned long n = 0;
+    if ((*address)[0] == '[') {
+        if (close == NULL || (close[1] != '\0' && close + 1 != colon))
+            return false;
+        *close = '\0';
+        ++*address;
+        if (colon < close)
+            return true;
+    } else if (colon == NULL || strchr(*address, ':') != colon) {
+        return true; /* none, or an IPv6 address */
+    }
+    *colon = '\0';
+    if (!parse_number(colon + 1, UINT16_MAX, &n) || n == 0)
+        return false;
+    *port = (uint16_t)n;
+    return true;
+}
+
+static bool take_prefix(char *address, unsigned long *bits)
+{
+    char *slash = strchr(address, '/');
+    *bits = UINT8_MAX;
+    if (slash == NULL)
+        return true;
+    *slash = '\0';
+    return parse_number(slash + 1, 128, bits);
+}
+
+bool conn_filter_parse_remote(const char *text, struct gw_tcp_filter *f)
+{
+    char copy[INET6_ADDRSTRLEN + 16], *address = copy;
+    unsigned long bits;
+    if (strlen(text) >= sizeof(copy))
+        return false;
+    strcpy(copy, text);
+    if (!take_prefix(address, &bits))
+        return false;
+    if (bits == UINT8_MAX && !take_port(&address, &f->remote_port))
+        return false;
+    if (!parse_address(address, &f->remote))
+        return false;
+    bool v4 = gw_ip_is_v4(&f->remote) && strchr(address, '.') != NULL;
+    unsigned long most = v4 ? 32 : 128;
+    if (bits == UINT8_MAX)
+        bits = most;
+    f->remote_bits = (uint8_t)(bits + (v4 ? V4_BITS : 0));
+    return bits <= most;
+}
+
+bool conn_parse_id(const char *text, unsigned *lcore, uint32_t *position)
+{
+    char copy[32], *colon;
+    unsigned long a, b;
+    if (strlen(text) >= sizeof(copy))
+        return false;
+    strcpy(copy, text);
+    colon = strchr(copy, ':');
+    if (colon == NULL)
+        return false;
+    *colon = '\0';
+    if (!parse_number(copy, UINT16_MAX, &a) || !parse_number(colon + 1, UINT32_MAX, &b) || b == 0)
+        return false;
+    *lcore = (unsigned)a;
+    *position = (uint32_t)b;
+    return true;
+}
