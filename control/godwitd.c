@@ -95,6 +95,9 @@ static int open_store(struct broker *b)
 {
     const struct gw_config *c = b->config;
     char err[256] = "";
+    int rc = gw_keyring_open(&b->keys, c->master_key_path, err);
+    if (rc != 0)
+        return fail(err);
     struct gw_store_config store = {
         .engine = c->store_engine,
         .path = c->store_path,
@@ -105,14 +108,14 @@ static int open_store(struct broker *b)
         .spill_after_us = (uint64_t)c->spill_after_ms * 1000,
         .own_thread = true,
         .storage_cpu = c->storage_cpu,
+        .keys = b->keys,
     };
-    int rc = gw_store_open(&b->store, &store, err);
+    rc = gw_store_open(&b->store, &store, err);
     if (rc != 0)
         return fail(err);
     for (unsigned i = 0; i < c->lcore_count; i++)
         b->clients[i] = gw_store_client(b->store, i);
-    rc = gw_keyring_open(&b->keys, gw_store_client(b->store, c->lcore_count), c->master_key_path, err);
-    return rc != 0 ? fail(err) : 0;
+    return 0;
 }
 
 static uint32_t limit_of_lcore(const struct gw_config *c)
@@ -268,8 +271,8 @@ static void finish(struct broker *b)
     gw_sealer_free(&b->sealer);
     gw_sealer_free(&b->job_sealer);
     gw_deriver_free(&b->deriver);
-    gw_keyring_free(&b->keys);
     gw_store_free(&b->store);
+    gw_keyring_free(&b->keys);
     gw_dpdk_free(&b->dpdk);
     gw_eal_free(&b->eal);
     gw_config_free(&b->config);

@@ -26,6 +26,7 @@
     X(MAILBOX, mailbox) /* spilled messages: mailbox, position */            \
     X(EVENTS, events)   /* spilled EVENTS records: segment, index */         \
     X(SMALL, small)     /* small records: namespace, key */                  \
+    X(KEYS, keys)       /* wrapped keys: namespace, key; compacted when one is destroyed */ \
     X(ASIDE, aside)     /* segments that could not be read, kept for the operator */
 
 enum gw_space {
@@ -51,6 +52,12 @@ struct gw_log_entry {
 
 struct gw_pair {
     struct gw_bytes key, value;
+};
+
+/* Pairs in the order of their keys, no key twice. */
+struct gw_pair_source {
+    /* 1 and the next pair, valid until the next call; 0 at the end; or negative errno. */
+    int (*next)(struct gw_pair_source *from, struct gw_pair *out);
 };
 
 struct gw_engine_options {
@@ -115,9 +122,10 @@ struct gw_engine_ops {
      * unknown and the engine must be opened anew. -EIO, -ENOSPC. */
     int (*write)(struct gw_engine *e, struct gw_batch *b, bool sync);
 
-    /* Puts n pairs at once, sorted by key, no key twice; all or nothing and durable when it returns
-     * 0. For many: an engine may write a sorted file instead of logging each. Spill thread. */
-    int (*ingest)(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n);
+    /* Puts all pairs of a source (one at least) at once; all or nothing and durable when it returns
+     * 0. An error of the source's is returned. The source may read from the engine. For many: an
+     * engine may write a sorted file instead of logging each. Spill thread. */
+    int (*ingest)(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from);
     /* So far behind with its own work that nothing should be added for now: the window fills, and
      * then commits wait. */
     bool (*busy)(struct gw_engine *e);

@@ -539,21 +539,31 @@ static int mem_write(struct gw_engine *e, struct gw_batch *b, bool sync)
     return err;
 }
 
-static int mem_ingest(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n)
+static int ingest_locked(struct gw_engine *e, const struct change_list *l)
 {
     struct gw_mem_disk *d = e->disk;
-    pthread_mutex_lock(&d->lock);
     int err = d->open_by != e || refused_before(d) ? -EIO : fault(d);
-    if (!err)
-        d->writes++;
-    for (size_t i = 0; i < n && !err; i++) {
-        struct ordered_blob *value = ordered_blob_new(v[i].value);
-        ordered_set(&d->now[space], v[i].key, value);
-        if (!d->faults.sync_ignored)
-            ordered_set(&d->synced[space], v[i].key, value);
-        ordered_blob_put(value);
-    }
-    pthread_mutex_unlock(&d->lock);
+    if (err)
+        return err;
+    d->writes++;
+    changes_apply(l, d->now);
+    if (!d->faults.sync_ignored)
+        changes_apply(l, d->synced);
+    return 0;
+}
+
+/* The source may read from the disk, so it is asked without its lock. */
+static int mem_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
+{
+    struct change_list l = {0};
+    struct gw_pair pair;
+    int more;
+    while ((more = from->next(from, &pair)) > 0)
+        change_add(&l, CHANGE_PUT, space, pair.key, pair.value);
+    pthread_mutex_lock(&e->disk->lock);
+    int err = more < 0 ? more : ingest_locked(e, &l);
+    changes_free(&l);
+    pthread_mutex_unlock(&e->disk->lock);
     return err;
 }
 

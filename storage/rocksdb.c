@@ -383,33 +383,41 @@ static int rocks_write(struct gw_engine *e, struct gw_batch *b, bool sync)
 
 /* ---- sorted files ---- */
 
-static char *write_sorted(struct gw_engine *e, const struct gw_pair *v, size_t n)
+static int write_sorted(struct gw_engine *e, struct gw_pair_source *from)
 {
     char *text = NULL;
+    struct gw_pair pair;
+    int more = 0;
     rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(e->env_options, e->ingest_options);
     rocksdb_sstfilewriter_open(w, e->ingest_path, &text);
-    for (size_t i = 0; i < n && text == NULL; i++)
-        rocksdb_sstfilewriter_put(w, (const char *)v[i].key.p, v[i].key.len,
-                                  (const char *)v[i].value.p, v[i].value.len, &text);
-    if (text == NULL)
+    while (text == NULL && (more = from->next(from, &pair)) > 0)
+        rocksdb_sstfilewriter_put(w, (const char *)pair.key.p, pair.key.len,
+                                  (const char *)pair.value.p, pair.value.len, &text);
+    if (text == NULL && more == 0)
         rocksdb_sstfilewriter_finish(w, &text); /* synced */
     rocksdb_sstfilewriter_destroy(w);
-    return text;
+    return more < 0 ? more : take_status(text);
 }
 
 /* While a file is taken over RocksDB stops other writers, and first flushes a memtable that
  * overlaps it: so this is done before, when nobody waits for it. */
-static int rocks_ingest(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n)
+static int take_over(struct gw_engine *e, enum gw_space space)
 {
-    char *text = write_sorted(e, v, n);
+    const char *files[] = {e->ingest_path};
+    char *text = NULL;
+    rocksdb_flush_cf(e->db, e->flush_options, e->cf[space], &text);
     if (text == NULL)
-        rocksdb_flush_cf(e->db, e->flush_options, e->cf[space], &text);
-    if (text == NULL) {
-        const char *files[] = {e->ingest_path};
         rocksdb_ingest_external_file_cf(e->db, e->cf[space], files, 1, e->ingest_how, &text);
-    }
-    unlink(e->ingest_path);
     return take_status(text);
+}
+
+static int rocks_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
+{
+    int err = write_sorted(e, from);
+    if (!err)
+        err = take_over(e, space);
+    unlink(e->ingest_path);
+    return err;
 }
 
 /* Sorted runs that a read of a mailbox has to look into. */

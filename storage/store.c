@@ -329,6 +329,8 @@ static int open_rings(struct gw_store *s)
         err = wake_open(&s->storage_wake);
     for (unsigned i = 0; i < s->cfg.client_count && !err; i++)
         err = open_client(s, i);
+    if (!err && s->cfg.keys != NULL)
+        err = vault_hand_open(&s->hand, STORAGE_NONCE_THREAD);
     if (!err)
         err = spill_open(s);
     if (!err)
@@ -349,6 +351,7 @@ static void close_all(struct gw_store *s)
     wake_close(&s->commit_wake);
     wake_close(&s->storage_wake);
     window_close(&s->window);
+    vault_hand_close(&s->hand);
     free(s->clients);
     free(s->dropped);
     free(s->scratch);
@@ -367,7 +370,8 @@ static int open_engine(struct gw_store *s, char err[256])
     if (status)
         return status;
     s->batch = s->ops->batch_new(s->engine);
-    return store_recover(s, err);
+    status = store_recover(s, err);
+    return status ? status : vault_begin_incarnation(s, err);
 }
 
 static int start_thread(struct gw_store *s)

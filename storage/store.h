@@ -7,8 +7,9 @@
  * Nothing here assumes that the store is local or fast; completions of different operations may
  * come in any order, those of APPENDs of one client come in the order submitted.
  *
- * What the store sees is sealed: values, records and events are opaque to it, except record heads
- * (mailbox, position, kind) and REMOVE bodies. See storage/segment.h.
+ * What the engine sees is sealed. The store itself holds the key ring: it opens REMOVE records, seals
+ * what it spills under the account's key instead of the incarnation's, and opens that again for who
+ * reads it; small records and events stay opaque to it. See storage/segment.h and storage/keys.h.
  *
  * Visibility: an APPEND that has completed is seen by every READ, and by every SCAN_EVENTS,
  * submitted after its completion was polled. A record whose removal has completed is not.
@@ -20,7 +21,7 @@
 #include <stdint.h>
 
 #include "../dataplane/base/counters.h"
-#include "segment.h"
+#include "keys.h"
 
 struct gw_store;
 struct gw_store_client;
@@ -43,6 +44,9 @@ struct gw_store_config {
     bool own_thread;           /* the storage thread runs; false: driven by gw_store_storage_poll */
     int storage_cpu;           /* affinity of the storage thread and of all that the engine starts;
                                   -1 inherits */
+    struct gw_keyring *keys;   /* outlives the store; opening it loads the store's keys into the
+                                  ring and draws a fresh incarnation. NULL: nothing is sealed nor
+                                  opened here, and REMOVE records are clear (tests, benchmarks) */
 
     /* What follows may be left zero. */
     uint32_t spill_file_min;  /* messages from which on a spill becomes a sorted file; 0: chosen */
@@ -58,12 +62,14 @@ struct gw_store_config {
 /* ---- small records: namespaces (one byte, part of the key on disk) ---- */
 enum gw_store_ns {
     GW_NS_ACCOUNT = 1, /* key: bare JID; value: sealed account record (control/account.h) */
-    GW_NS_KEY = 2,     /* key: incarnation, big-endian u32; value: wrapped incarnation key */
+    GW_NS_KEY = 2,     /* key: incarnation, big-endian u32 (0: root); value: struct gw_wrapped_key */
     GW_NS_META = 3,    /* key: a name */
     GW_NS_ROSTER = 4,  /* key: bare JID */
     GW_NS_SESSION = 5,
+    GW_NS_ACCOUNT_KEY = 6, /* key: mailbox; value: struct account_key_record. Comes with the CAS that
+                              makes an account, goes with GW_STORE_DROP_MAILBOX */
 };
-#define GW_STORE_KEY_BYTES_MAX 3071 /* the longest bare JID fits, RFC 7622 section 3.1 */
+#define GW_STORE_KEY_BYTES_MAX GW_SMALL_KEY_BYTES_MAX
 
 /* ---- requests ---- */
 
@@ -74,7 +80,9 @@ enum gw_store_op {
     /* Records of a mailbox with position >= from, in order, removed ones left out, as many as fit
      * into (data, data_len): a run for gw_record_next, offset 0. Completion: len bytes used;
      * next: where to go on reading; more: whether anything is known to be there. A record that
-     * alone exceeds data_len: -EMSGSIZE, len says how much is needed. */
+     * alone exceeds data_len: -EMSGSIZE, len says how much is needed. With `identity` those that are
+     * under the account's key come opened (GW_RECORD_OPENED), and what does not open for this
+     * identity is counted, reported and left out; the others are as they were appended. */
     GW_STORE_READ,
     /* next_position in the completion's `next`: higher than any position ever appended to this
      * mailbox (removed or not), at least 1. Positions of a mailbox rise but need not be dense: the
@@ -82,13 +90,14 @@ enum gw_store_op {
      * removed. `seq`: the lowest position still there, or `next` when it is empty. `len`: how many
      * messages are there, counted no further than `from` (at least to 1). */
     GW_STORE_MAILBOX,
-    /* Forget a mailbox whole (account deleted): what was appended to it by segments that are
-     * complete. Durable when complete. */
+    /* Forget a mailbox whole (account deleted) and its key: what was appended to it by segments that
+     * are complete. Durable when complete. */
     GW_STORE_DROP_MAILBOX,
     /* One small record: value into (data, data_len), version in `seq`. -ENOENT, -EMSGSIZE. */
     GW_STORE_GET,
     /* Write one small record if its version is `expect` (0: must not exist). Durable when complete;
-     * the new version in `seq`. -EEXIST (expect was 0), -ESTALE. data_len == 0 deletes. */
+     * the new version in `seq`. -EEXIST (expect was 0), -ESTALE. data_len == 0 deletes. With
+     * `identity` and expect 0 a key for this account is drawn and kept by the same write. */
     GW_STORE_CAS,
     /* Small records with key > key in namespace, in key order, as many as fit: a run of
      * struct gw_scan_entry. more: whether there are further ones. key_len 0 starts. */
@@ -113,7 +122,7 @@ struct gw_store_request {
     void *data;      /* valid until completion */
     uint64_t from;   /* READ: position; SCAN_EVENTS, TRIM_EVENTS: segment; CAS: expected version */
     struct gw_mailbox_id mailbox;
-    uint64_t reserved;
+    const struct gw_identity *identity; /* READ, CAS; or NULL. Valid until completion */
 };
 _Static_assert(sizeof(struct gw_store_request) == 64, "one cache line");
 
@@ -199,6 +208,8 @@ unsigned gw_store_storage_poll(struct gw_store *s);
     X(small_writes, "small records written")                     \
     X(spilled_segments, "segments dropped from the commit log")  \
     X(damaged, "segments and records that could not be read")    \
+    X(resealed, "messages sealed anew under their account's key") \
+    X(unkeyed, "messages spilled as they were: no key, or they did not open") \
     X(waits, "commit passes that waited for room in the window") \
     X(errors, "operations that the engine failed")
 

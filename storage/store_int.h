@@ -11,6 +11,7 @@
 #include "../dataplane/base/siphash.h"
 #include "engine.h"
 #include "store.h"
+#include "vault.h"
 #include "wake.h"
 #include "window.h"
 
@@ -34,6 +35,10 @@
 #define MAILBOX_KEY_BYTES   (sizeof(struct gw_mailbox_id) + 8)
 #define EVENTS_KEY_BYTES    12
 #define SMALL_KEY_BYTES_MAX (1 + GW_STORE_KEY_BYTES_MAX)
+
+/* Of the sealers of the store's threads; lcores and the control plane have lower ones. */
+#define STORAGE_NONCE_THREAD 2001u
+#define SPILL_NONCE_THREAD   2002u
 
 struct gw_store_client {
     struct gw_store *store;
@@ -121,7 +126,10 @@ struct spill {
     struct wake wake;
     atomic_bool asked, done; /* handed over, and back */
     int err;
-    struct gw_pair *pairs;
+    struct gw_pair *pairs; /* of whichever thread writes this spill, as is what follows */
+    uint8_t *reseal_buf;
+    struct vault_hand hand;
+    uint64_t resealed, unkeyed; /* of this spill */
 };
 
 #define CAS_BUCKETS (2 * PASS_REQUESTS_MAX)
@@ -149,6 +157,7 @@ struct gw_store {
     atomic_bool stop;
     struct wake storage_wake;
     struct gw_batch *batch;
+    struct vault_hand hand;
     struct store_state state;
     uint64_t segment_indexed; /* the highest that this thread knows */
     bool index_dirty;         /* the batch holds deletes of spilled messages */
@@ -182,7 +191,7 @@ void store_complete(struct gw_store_client *c, const struct gw_store_completion 
 unsigned store_storage_pass(struct gw_store *s);
 
 /* meta.c: what META holds */
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 void meta_put_state(struct gw_store *s, struct gw_batch *b);
 void meta_put_version(struct gw_store *s, struct gw_batch *b);
 void meta_put_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
@@ -197,6 +206,9 @@ void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_
 void index_flush(struct gw_store *s);
 
 /* mailbox.c */
+#define MAILBOX_TEXT_BYTES (2 * sizeof(struct gw_mailbox_id) + 1)
+/* As operators see it: hexadecimal. */
+void mailbox_text(const struct gw_mailbox_id *id, char out[MAILBOX_TEXT_BYTES]);
 void mailbox_key(uint8_t key[MAILBOX_KEY_BYTES], const struct gw_mailbox_id *id, uint64_t position);
 void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done);
@@ -224,6 +236,11 @@ void small_scan(struct gw_store *s, const struct gw_store_request *r,
                 struct gw_store_completion *done);
 /* All CAS of the pass as one durable write, with their completions. */
 void small_cas_pass(struct gw_store *s);
+/* The space that a namespace lies in. */
+enum gw_space small_space(uint8_t ns);
+/* Into the batch, with a version of its own: `key` begins with the namespace. The version. */
+uint64_t small_put(struct gw_store *s, struct gw_batch *b, struct gw_bytes key,
+                   struct gw_bytes value);
 
 /* spill.c */
 int spill_open(struct gw_store *s);
