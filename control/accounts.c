@@ -253,11 +253,47 @@ static int drop_mailbox(struct accounts *a, const struct account_deletion *d)
     return d->has_mailbox ? store_ops_call(a->ops, &op) : 0;
 }
 
+/* ---- what is still to leave the disk ---- */
+
+#define ERASURE GW_LIT("erase")
+
+int accounts_erasure_noted(struct accounts *a, uint64_t *version)
+{
+    uint8_t sealed[TOMBSTONE_BYTES];
+    struct gw_store_completion done;
+    int rc = get(a, GW_NS_META, ERASURE, sealed, sizeof(sealed), &done);
+    *version = rc == -ENOENT ? 0 : done.seq;
+    return rc == -EMSGSIZE ? 0 : rc;
+}
+
+int accounts_erasure_done(struct accounts *a, uint64_t version)
+{
+    return cas(a, GW_NS_META, ERASURE, NULL, 0, version, NULL);
+}
+
+/* A new version each time: an erasure that is under way does not stand for what comes now. */
+static int note_erasure(struct accounts *a)
+{
+    uint8_t one = 1, sealed[TOMBSTONE_BYTES];
+    uint64_t version;
+    int rc;
+    do {
+        rc = accounts_erasure_noted(a, &version);
+        if (rc != 0 && rc != -ENOENT)
+            return rc;
+        gw_small_seal(a->keys, a->sealer, GW_NS_META, ERASURE, gw_bytes(&one, 1), sealed);
+        rc = cas(a, GW_NS_META, ERASURE, sealed, sizeof(sealed), version, NULL);
+    } while (rc == -ESTALE || rc == -EEXIST);
+    return rc;
+}
+
 int accounts_delete_end(struct accounts *a, struct account_deletion *d)
 {
     int rc = remove_small(a, GW_NS_ROSTER, gw_jid_bare(&d->jid));
     if (rc == 0)
         rc = drop_mailbox(a, d);
+    if (rc == 0)
+        rc = note_erasure(a);
     return rc == 0 ? unbury(a, d) : rc;
 }
 
@@ -310,10 +346,13 @@ static int resume_one(struct accounts *a, struct account_deletion *d)
     if (rc != 0 && rc != -EBADMSG)
         return rc;
     /* When it is the same account still, its deletion never took effect nor was acknowledged. */
-    if (rc == 0 && !same_mailbox(&account, d))
+    if (rc == 0 && !same_mailbox(&account, d)) {
         rc = drop_mailbox(a, d);
-    else
+        if (rc == 0)
+            rc = note_erasure(a);
+    } else {
         rc = 0;
+    }
     return rc == 0 ? unbury(a, d) : rc;
 }
 

@@ -59,6 +59,9 @@ struct gw_config {
     char *store_engine; /* "rocksdb" */
     char *store_path;
     char *master_key_path;
+    char *backup_path;
+    uint32_t backup_keep;       /* default 7 */
+    uint32_t incarnation_age_s; /* default 7 days */
     enum gw_durability durability;
     uint32_t window_mib;     /* commit log in memory; default 256 */
     uint32_t spill_after_ms; /* default 5000 */

@@ -172,6 +172,20 @@ static void check_domain(struct config_reader *r)
     check(c->domain != NULL);
 }
 
+static void check_master_key(struct config_reader *r)
+{
+    static const char credential[] = "credential:";
+    const char *path = r->config->master_key_path;
+    if (path == NULL || path[0] == '/')
+        return;
+    bool named = strncmp(path, credential, sizeof(credential) - 1) == 0;
+    const char *name = named ? path + sizeof(credential) - 1 : "";
+    if (name[0] == '\0' || strchr(name, '/') != NULL)
+        config_report_add(&r->report, line_of(r, "master_key_path"),
+                          "store.master_key_path is \"%.80s\", accepted: an absolute path, or "
+                          "credential:NAME", path);
+}
+
 static void check_limits(struct config_reader *r)
 {
     const struct gw_config *c = r->config;
@@ -193,5 +207,6 @@ void config_check(struct config_reader *r)
     check_addresses(r);
     check_listen_ports(r);
     check_domain(r);
+    check_master_key(r);
     check_limits(r);
 }

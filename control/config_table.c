@@ -95,9 +95,15 @@ const struct setting config_settings[] = {
          "Where messages and accounts are kept; mem is lost at the end of the process."),
     TEXT("store", store_path, SETTING_PATH, true, "/var/lib/godwit/store", 4095, NULL,
          "Directory of the store, made when absent."),
-    TEXT("store", master_key_path, SETTING_PATH, true, "/etc/godwit/master.key", 4095, NULL,
-         "File of the master key: 32 bytes or 64 hex digits, mode 0600 or stricter. Without it "
-         "nothing in the store can be read; keep a copy apart from the backups."),
+    TEXT("store", master_key_path, SETTING_STRING, true, "/etc/godwit/master.key", 4095, NULL,
+         "File of the master key: 32 bytes or 64 hex digits, mode 0600 or stricter; an absolute "
+         "path, or credential:NAME for a credential of systemd. Without it nothing in the store can "
+         "be read; keep a copy apart from the backups."),
+    TEXT("store", backup_path, SETTING_PATH, false, "/var/lib/godwit/backup", 300, NULL,
+         "Directory for backups, made when the first one is. Better on another disk."),
+    NUMBER("store", backup_keep, "7", 1, 1000, "Backups that are kept; older ones go."),
+    NUMBER("store", incarnation_age_s, "604800", 3600, 31536000,
+           "Seconds after which the key that seals the log and small records is replaced."),
     CHOICE("store", durability, "sync", durability_names,
            "When a message counts as stored: sync, on the disk, it survives a power loss; async, "
            "with the kernel, it survives the end of the process only."),

@@ -203,7 +203,8 @@ static void show_receipts(const json_t *result, const json_t *rows)
 
 static void show_job(const json_t *j)
 {
-    static const char *const counts[] = {"created", "replaced", "skipped", "errors"};
+    static const char *const counts[] = {"created", "replaced", "skipped", "looked_at", "changed",
+                                         "backup", "bytes", "errors"};
     char buf[40];
     printf("job       %" JSON_INTEGER_FORMAT ", %s, %s\n", number(j, "job"), text(j, "kind"),
            text(j, "state"));
@@ -215,10 +216,8 @@ static void show_job(const json_t *j)
         if (json_object_get(j, counts[i]) != NULL)
             printf("%-9s %" JSON_INTEGER_FORMAT "\n", counts[i], number(j, counts[i]));
     const json_t *complaints = json_object_get(j, "complaints");
-    for (size_t i = 0; i < json_array_size(complaints); i++) {
-        const json_t *c = json_array_get(complaints, i);
-        printf("line %" JSON_INTEGER_FORMAT ": %s\n", number(c, "line"), text(c, "error"));
-    }
+    for (size_t i = 0; i < json_array_size(complaints); i++)
+        ctl_show_complaint(stdout, json_array_get(complaints, i));
 }
 
 static void show_jobs(const json_t *rows)
@@ -342,6 +341,10 @@ void ctl_show(const struct schema_command *c, const json_t *r)
         ctl_show_connection(r);
     } else if (strcmp(m, "receipts.list") == 0) {
         show_receipts(r, json_object_get(r, "receipts"));
+    } else if (strcmp(m, "key.status") == 0) {
+        ctl_show_keys(r);
+    } else if (strcmp(m, "store.stats") == 0) {
+        ctl_show_store_stats(r);
     } else if (strcmp(m, "job.list") == 0) {
         show_jobs(json_object_get(r, "jobs"));
     } else if (strcmp(m, "lcore.stat") == 0) {

@@ -42,8 +42,7 @@ static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
     GW_COUNT_ADD(s->storage_counters.removed, removed);
 }
 
-/* The ranges of a REMOVE, opened; NULL when they are not what somebody with our keys sealed. */
-static const uint8_t *open_removal(struct gw_store *s, const struct gw_record_head *r)
+const uint8_t *index_open_removal(struct gw_store *s, const struct gw_record_head *r)
 {
     if (s->cfg.keys == NULL)
         return r->incarnation == 0 ? gw_record_body(r) : NULL;
@@ -67,7 +66,7 @@ static const uint8_t *open_removal(struct gw_store *s, const struct gw_record_he
 /* One that does not open removes nothing: better twice than never. */
 static void index_remove(struct gw_store *s, const struct gw_record_head *r)
 {
-    const uint8_t *ranges = open_removal(s, r);
+    const uint8_t *ranges = index_open_removal(s, r);
     if (ranges == NULL) {
         char name[MAILBOX_TEXT_BYTES];
         mailbox_text(&r->mailbox, name);

@@ -25,6 +25,8 @@
 #define CREDENTIAL      "credential:"
 #define NEXT            ".next"
 
+enum { KEY_ABSENT, KEY_PRESENT, KEY_RETIRED };
+
 struct master {
     bool known;
     uint8_t id[GW_MASTER_ID_BYTES];
@@ -38,7 +40,6 @@ struct gw_keyring {
     /* under lock */
     struct master masters[MASTERS_MAX];
     unsigned wraps; /* which of them */
-    uint32_t retired;
     /* A number's key is written before `present` says so, and wiped after. */
     _Atomic uint32_t current;
     atomic_uchar present[GW_INCARNATION_MAX + 1];
@@ -315,7 +316,7 @@ int gw_keyring_load(struct gw_keyring *k, struct gw_sealer *s, uint32_t number,
         return rc;
     if (number == GW_KEY_ROOT)
         wraps_what_root_says(k, w);
-    atomic_store_explicit(&k->present[number], 1, memory_order_release);
+    atomic_store_explicit(&k->present[number], KEY_PRESENT, memory_order_release);
     if (number > atomic_load(&k->current))
         atomic_store_explicit(&k->current, number, memory_order_release);
     return 0;
@@ -330,7 +331,7 @@ int gw_keyring_draw(struct gw_keyring *k, struct gw_sealer *s, uint32_t number,
         return -EIO;
     int rc = gw_keyring_wrap(k, s, number_name(buf, number), k->keys[number], out);
     if (rc == 0)
-        atomic_store_explicit(&k->present[number], 1, memory_order_release);
+        atomic_store_explicit(&k->present[number], KEY_PRESENT, memory_order_release);
     return rc;
 }
 
@@ -340,20 +341,28 @@ void gw_keyring_use(struct gw_keyring *k, uint32_t number)
     atomic_store_explicit(&k->current, number, memory_order_release);
 }
 
-static void wipe_number(struct gw_keyring *k, uint32_t number)
-{
-    atomic_store_explicit(&k->present[number], 0, memory_order_release);
-    OPENSSL_cleanse(k->keys[number], 32);
-}
-
 void gw_keyring_retire(struct gw_keyring *k, uint32_t number)
 {
     check(number != GW_KEY_ROOT && number < atomic_load(&k->current));
-    pthread_mutex_lock(&k->lock);
-    if (k->retired != 0)
-        wipe_number(k, k->retired);
-    k->retired = number;
-    pthread_mutex_unlock(&k->lock);
+    atomic_store_explicit(&k->present[number], KEY_RETIRED, memory_order_release);
+}
+
+void gw_keyring_wipe_retired(struct gw_keyring *k)
+{
+    for (uint32_t n = 1; n < atomic_load(&k->current); n++) {
+        if (atomic_load(&k->present[n]) != KEY_RETIRED)
+            continue;
+        atomic_store_explicit(&k->present[n], KEY_ABSENT, memory_order_release);
+        OPENSSL_cleanse(k->keys[n], 32);
+    }
+}
+
+unsigned gw_keyring_incarnations(const struct gw_keyring *k)
+{
+    unsigned count = 0;
+    for (uint32_t n = 1; n <= atomic_load(&k->current); n++)
+        count += atomic_load_explicit(&k->present[n], memory_order_relaxed) == KEY_PRESENT;
+    return count;
 }
 
 int gw_keyring_rewrap_number(struct gw_keyring *k, struct gw_sealer *s, uint32_t number,
@@ -419,7 +428,7 @@ void gw_keyring_free(struct gw_keyring **k)
 bool gw_keyring_has(const struct gw_keyring *k, uint32_t number)
 {
     return number <= GW_INCARNATION_MAX &&
-           atomic_load_explicit(&k->present[number], memory_order_acquire);
+           atomic_load_explicit(&k->present[number], memory_order_acquire) != KEY_ABSENT;
 }
 
 uint32_t gw_keyring_current(const struct gw_keyring *k)

@@ -91,9 +91,12 @@ int gw_keyring_load(struct gw_keyring *k, struct gw_sealer *s, uint32_t number,
 int gw_keyring_draw(struct gw_keyring *k, struct gw_sealer *s, uint32_t number,
                     struct gw_wrapped_key *out);
 void gw_keyring_use(struct gw_keyring *k, uint32_t number);
-/* The key is gone from the store: it is wiped when the next one is retired, so that what was read
- * under it just now still opens. */
+/* The key is gone from the store. It stays in the ring until gw_keyring_wipe_retired, which the next
+ * rotation calls first: so what was read under it just now still opens. */
 void gw_keyring_retire(struct gw_keyring *k, uint32_t number);
+void gw_keyring_wipe_retired(struct gw_keyring *k);
+/* How many keys of incarnations are in the ring, retired ones left out. */
+unsigned gw_keyring_incarnations(const struct gw_keyring *k);
 int gw_keyring_rewrap_number(struct gw_keyring *k, struct gw_sealer *s, uint32_t number,
                              struct gw_wrapped_key *w);
 

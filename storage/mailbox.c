@@ -30,16 +30,15 @@ struct merge {
     int err;
 };
 
-/* A spilled value is a record as it was appended; what is not was not written by us. */
-static bool spilled_ok(const struct merge *x, struct gw_bytes key, struct gw_bytes value)
+/* What is none was not written by us. */
+bool mailbox_value_ok(const struct gw_mailbox_id *id, struct gw_bytes key, struct gw_bytes value)
 {
     struct gw_record_head r;
     if (key.len != MAILBOX_KEY_BYTES || value.len < sizeof(r))
         return false;
     memcpy(&r, value.p, sizeof(r));
     return r.len == value.len && r.kind == GW_RECORD_MESSAGE &&
-           r.position == gw_be64(key.p + sizeof(x->id)) &&
-           memcmp(&r.mailbox, &x->id, sizeof(x->id)) == 0;
+           r.position == gw_be64(key.p + sizeof(*id)) && memcmp(&r.mailbox, id, sizeof(*id)) == 0;
 }
 
 static void spilled_settle(struct merge *x)
@@ -51,7 +50,7 @@ static void spilled_settle(struct merge *x)
         if (x->m != NULL && key.len == MAILBOX_KEY_BYTES &&
             window_decides(x->m, gw_be64(key.p + sizeof(x->id))))
             continue;
-        if (spilled_ok(x, key, value)) {
+        if (mailbox_value_ok(&x->id, key, value)) {
             x->spilled = (const void *)value.p;
             return;
         }

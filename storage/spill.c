@@ -307,13 +307,19 @@ static bool older_than(const struct window_held *h, uint64_t now_us, uint64_t ag
     return now_us >= h->indexed_us && now_us - h->indexed_us >= age_us;
 }
 
+/* Upkeep waits for it. */
+static bool is_wanted(const struct gw_store *s, const struct window_held *h)
+{
+    return h->s.number < upkeep_spill_below(s);
+}
+
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us)
 {
     if (s->spill.phase != SPILL_IDLE)
         return s->spill.phase == SPILL_WRITE ? UINT64_MAX : 0;
     if (s->window.held_count == 0 || atomic_load(&s->failed) || s->ops->busy(s->engine))
         return UINT64_MAX;
-    if (pressed(s))
+    if (pressed(s) || is_wanted(s, window_held_at(&s->window, 0)))
         return 0;
     uint64_t since_us = window_held_at(&s->window, 0)->indexed_us;
     uint64_t age_us = now_us > since_us ? now_us - since_us : 0;
@@ -329,7 +335,7 @@ static uint64_t choose_until(const struct gw_store *s, uint64_t now_us)
     size_t i = 0;
     for (; i < s->window.held_count; i++) {
         const struct window_held *h = window_held_at(&s->window, i);
-        if (!older_than(h, now_us, s->cfg.spill_after_us / 2) &&
+        if (!older_than(h, now_us, s->cfg.spill_after_us / 2) && !is_wanted(s, h) &&
             !(hurry && left > s->cfg.window_bytes_max / 2))
             break;
         left -= h->s.len < left ? h->s.len : left;

@@ -44,6 +44,7 @@ struct gw_store_config {
     bool own_thread;           /* the storage thread runs; false: driven by gw_store_storage_poll */
     int storage_cpu;           /* affinity of the storage thread and of all that the engine starts;
                                   -1 inherits */
+    const char *backup_path;   /* where GW_STORE_BACKUP puts what it makes; NULL: nowhere */
     struct gw_keyring *keys;   /* outlives the store; opening it loads the store's keys into the
                                   ring and draws a fresh incarnation. NULL: nothing is sealed nor
                                   opened here, and REMOVE records are clear (tests, benchmarks) */
@@ -107,6 +108,25 @@ enum gw_store_op {
     GW_STORE_SCAN_EVENTS,
     /* Forget events of segments below from (ledger retention). */
     GW_STORE_TRIM_EVENTS,
+
+    /* ---- for operators' jobs: one of SPILL, ERASE and BACKUP at a time, others get -EBUSY ---- */
+
+    /* What is durable now leaves the log for mailbox keys, without waiting for its age; the log
+     * goes on in a new file and the old ones are destroyed. next: segments below have left. */
+    GW_STORE_SPILL,
+    /* The same; then the bytes of keys that were deleted or replaced leave the disk, which takes as
+     * long as rewriting all wrapped keys. */
+    GW_STORE_ERASE,
+    /* What is durable now, at least, into the configured backup_path, beside earlier backups; the
+     * newest `from` of them stay. seq: its number; len: how many there are; durable_us: its bytes.
+     * -ENOTSUP: the engine or the configuration has none. */
+    GW_STORE_BACKUP,
+    /* struct gw_store_stats into data. */
+    GW_STORE_STATS,
+    /* A slice of a key rotation: `from` is an enum gw_rotate, data a struct gw_walk. */
+    GW_STORE_ROTATE,
+    /* A slice of a walk over all records: data is a struct gw_walk. */
+    GW_STORE_VERIFY,
     /* Only as a completion, to a client that asked for it by gw_store_follow: segment `seq` is
      * durable. A wake-up: may be left out when the ring is full. */
     GW_STORE_NOTE,
@@ -156,6 +176,55 @@ struct gw_events_entry {
     /* struct gw_record_head and body */
 };
 
+/* ---- for jobs that walk over everything ---- */
+
+/* What operators see of the store's sizes. */
+struct gw_store_stats {
+    uint64_t window_bytes, window_messages, window_mailboxes;
+    uint64_t segment_oldest, segment_next;
+    uint64_t log_files, log_free_files, log_file_bytes;
+    struct gw_store_space {
+        char name[12];
+        uint64_t keys; /* an estimate */
+        uint64_t disk_bytes, memory_bytes, pending_bytes;
+    } spaces[8];
+    unsigned space_count;
+};
+
+enum gw_rotate {
+    GW_ROTATE_INCARNATION, /* draw a new one, in use from now on: one slice */
+    GW_ROTATE_SMALL,       /* small records under it */
+    GW_ROTATE_RETIRE,      /* destroy incarnations that walk->used does not name: one slice */
+    GW_ROTATE_MASTER,      /* wrap every key by the master key that wraps now */
+    GW_ROTATE_ACCOUNTS,    /* draw new account keys, messages under them; not while one spills */
+};
+
+#define GW_WALK_DAMAGES_MAX 64
+
+/* Something that does not open. */
+struct gw_damage {
+    struct gw_mailbox_id mailbox; /* zero: of none */
+    uint64_t position;            /* of a message */
+    char what[96];
+};
+
+/* Where a walk stands and what it has found; all zero begins one. The caller's. */
+struct gw_walk {
+    /* where it goes on */
+    uint8_t stage;
+    bool ended;
+    uint16_t key_len;
+    uint8_t key[1 + GW_STORE_KEY_BYTES_MAX];
+
+    bool heads_only; /* VERIFY: only see which incarnations are in use */
+    uint64_t looked_at, changed, damaged;
+    uint64_t messages, mailboxes, events, small, keys, bytes; /* VERIFY: of what was looked at */
+    uint32_t incarnation; /* INCARNATION: the new one; RETIRE: of those below it */
+    unsigned damage_count; /* in this slice */
+    struct gw_damage damages[GW_WALK_DAMAGES_MAX];
+    uint8_t used[(GW_INCARNATION_MAX + 1) / 8]; /* VERIFY: a bit for each incarnation in use */
+};
+
 /* ---- life ---- */
 
 /* Open and recover; blocks; before any other thread uses it. On error a message for the operator is
@@ -163,6 +232,23 @@ struct gw_events_entry {
 int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char err[256]);
 /* Stops the storage thread after what was submitted is done. Nobody may use clients any more. */
 void gw_store_free(struct gw_store **s);
+
+/* ---- backups, offline ---- */
+
+struct gw_store_backup {
+    uint32_t id;
+    uint64_t bytes;
+    int64_t made_at; /* seconds since 1970 */
+};
+/* Those in a directory, oldest first, at most max: how many, or -ENOENT, -ENOTSUP, with a message
+ * in err. */
+int gw_store_backups(const char *engine, const char *dir, struct gw_store_backup *out,
+                     unsigned max, char err[256]);
+/* A backup, its checksums verified, becomes a store at `path`, which must be absent or empty.
+ * Positions and segment numbers of the new store are above all that were given after the backup was
+ * made. Blocks. 0 or negative errno with a message in err. */
+int gw_store_restore(const char *engine, const char *dir, uint32_t id, const char *path,
+                     char err[256]);
 
 /* ---- for clients ---- */
 

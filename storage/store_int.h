@@ -11,6 +11,7 @@
 #include "../dataplane/base/siphash.h"
 #include "engine.h"
 #include "store.h"
+#include "upkeep.h"
 #include "vault.h"
 #include "wake.h"
 #include "window.h"
@@ -163,6 +164,7 @@ struct gw_store {
     bool index_dirty;         /* the batch holds deletes of spilled messages */
     uint64_t recovered_end;   /* window: up to here it came from the log at start */
     struct spill spill;
+    struct upkeep upkeep;
     _Atomic uint64_t segment_oldest;
     _Atomic uint64_t window_messages;
     struct dropped *dropped;
@@ -170,6 +172,7 @@ struct gw_store {
     uint64_t version_next, version_reserved;
     struct popped popped[PASS_REQUESTS_MAX];
     unsigned popped_count;
+    struct popped rotate_held; /* waits for the end of a spill; client NULL: none */
     struct cas_pending cas[PASS_REQUESTS_MAX];
     unsigned cas_count;
     uint16_t cas_buckets[CAS_BUCKETS];
@@ -197,11 +200,16 @@ void meta_put_version(struct gw_store *s, struct gw_batch *b);
 void meta_put_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
 void meta_del_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
 int meta_load(struct gw_store *s, char err[256]);
+/* Marks a store that was restored, before it is opened for the first time. */
+void meta_put_restored(const struct gw_engine_ops *ops, struct gw_batch *b);
 
 /* indexing.c: segments become known to the storage thread */
 unsigned index_handover(struct gw_store *s, uint64_t now_us);
 /* Adds s to the window; what it removes of spilled messages goes to the batch. */
 void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_t now_us);
+/* The ranges of a REMOVE, opened, in scratch; NULL when they are not what somebody with our keys
+ * sealed. */
+const uint8_t *index_open_removal(struct gw_store *s, const struct gw_record_head *r);
 /* Writes the batch that index_segment filled, if it did. */
 void index_flush(struct gw_store *s);
 
@@ -210,6 +218,8 @@ void index_flush(struct gw_store *s);
 /* As operators see it: hexadecimal. */
 void mailbox_text(const struct gw_mailbox_id *id, char out[MAILBOX_TEXT_BYTES]);
 void mailbox_key(uint8_t key[MAILBOX_KEY_BYTES], const struct gw_mailbox_id *id, uint64_t position);
+/* Whether a spilled value is what was appended under this key, but for its seal. */
+bool mailbox_value_ok(const struct gw_mailbox_id *id, struct gw_bytes key, struct gw_bytes value);
 void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done);
 void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
@@ -226,6 +236,8 @@ uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *
 void events_key(uint8_t key[EVENTS_KEY_BYTES], uint64_t segment, uint32_t index);
 void events_scan(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
+/* The first held segment with number >= from. */
+size_t events_held_from(const struct gw_store *s, uint64_t from);
 void events_trim(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
 
@@ -241,6 +253,10 @@ enum gw_space small_space(uint8_t ns);
 /* Into the batch, with a version of its own: `key` begins with the namespace. The version. */
 uint64_t small_put(struct gw_store *s, struct gw_batch *b, struct gw_bytes key,
                    struct gw_bytes value);
+
+/* stats.c */
+void store_stats(struct gw_store *s, const struct gw_store_request *r,
+                 struct gw_store_completion *done);
 
 /* spill.c */
 int spill_open(struct gw_store *s);

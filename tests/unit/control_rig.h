@@ -313,6 +313,8 @@ static inline void rig_init(struct rig *rig)
                                      .control_socket = rig->socket,
                                      .scram_iterations = 4096,
                                      .ledger_age_s = 86400,
+                                     .backup_keep = 3,
+                                     .incarnation_age_s = 604800,
                                      .address = gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9})};
 }
 

@@ -280,4 +280,62 @@ static inline uint64_t keys_counter(struct keys_rig *k, const char *name)
     return rig_counter(gw_store_counters_storage(k->store.store), name);
 }
 
+/* ---- walks ---- */
+
+/* One slice; its status. */
+static inline int keys_slice(struct keys_rig *k, enum gw_store_op op, enum gw_rotate what,
+                             struct gw_walk *w)
+{
+    struct gw_store_request r = {
+        .op = (uint8_t)op, .from = what, .data = w, .data_len = sizeof(*w)};
+    struct gw_store_completion done;
+    return rig_call(&k->store, &r, &done);
+}
+
+/* To its end. */
+static inline void keys_walk(struct keys_rig *k, enum gw_store_op op, enum gw_rotate what,
+                             struct gw_walk *w)
+{
+    do
+        cr_assert_eq(keys_slice(k, op, what, w), 0);
+    while (!w->ended);
+}
+
+/* SPILL, ERASE, BACKUP. */
+static inline int keys_upkeep(struct keys_rig *k, enum gw_store_op op, uint64_t from,
+                              struct gw_store_completion *done)
+{
+    struct gw_store_request r = {.op = (uint8_t)op, .from = from};
+    return rig_call(&k->store, &r, done);
+}
+
+/* Whether any file below the store's directory, or the disk in memory, holds these bytes. */
+static inline bool keys_on_disk(struct keys_rig *k, const void *bytes, size_t len)
+{
+    if (strcmp(k->store.engine, "mem") == 0)
+        return gw_mem_holds(k->store.disk, bytes, len);
+    char list[200], path[512];
+    snprintf(list, sizeof(list), "find '%s' -type f", k->store.path);
+    FILE *files = popen(list, "r");
+    cr_assert_not_null(files);
+    bool found = false;
+    unsigned count = 0;
+    while (fgets(path, sizeof(path), files) != NULL) {
+        path[strcspn(path, "\n")] = '\0';
+        int fd = open(path, O_RDONLY);
+        if (fd < 0)
+            continue; /* RocksDB removes files at its own time */
+        off_t size = lseek(fd, 0, SEEK_END);
+        char *all = malloc((size_t)size + 1);
+        cr_assert_eq(pread(fd, all, (size_t)size, 0), size);
+        found |= memmem(all, (size_t)size, bytes, len) != NULL;
+        free(all);
+        close(fd);
+        count++;
+    }
+    pclose(files);
+    cr_assert_gt(count, 3);
+    return found;
+}
+
 #endif

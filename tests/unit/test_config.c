@@ -91,6 +91,9 @@ Test(config, defaults_are_as_documented)
     cr_assert_str_eq(c->control_socket, "/run/godwit/control.sock");
     cr_assert_eq(c->metrics_port, 9522);
     cr_assert_eq(c->ledger_age_s, 30 * 24 * 3600);
+    cr_assert_str_eq(c->backup_path, "/var/lib/godwit/backup");
+    cr_assert_eq(c->backup_keep, 7);
+    cr_assert_eq(c->incarnation_age_s, 7 * 24 * 3600);
     gw_config_free(&c);
     cr_assert_null(c);
 }
@@ -154,8 +157,8 @@ Test(config, all_mistakes_are_reported_in_the_order_of_lines)
         ":9: the group \"xmmp\" is unknown, did you mean \"xmpp\"?, accepted: dataplane, port, xmpp, "
         "store, control\n"
         ":10: domain stands outside its group \"xmpp\"\n"
-        ":11: store.master_key_path is a number with a fraction, accepted: an absolute path of at "
-        "most 4095 bytes\n"
+        ":11: store.master_key_path is a number with a fraction, accepted: a string of 1 to 4095 "
+        "bytes\n"
         ":11: store.store_path is \"relative\", accepted: an absolute path of at most 4095 bytes\n"
         ":12: control.allow_plain is unknown: allow_plain belongs into the group \"xmpp\"\n"
         ":12: control.control_uids is a number, accepted: an array of at most 16 numbers from 0 to "
@@ -277,9 +280,32 @@ Test(config, defaults_written_out_change_nothing)
     b.store_engine = a.store_engine;
     b.store_path = a.store_path;
     b.master_key_path = a.master_key_path;
+    b.backup_path = a.backup_path;
     b.control_socket = a.control_socket;
     cr_assert_eq(memcmp(&a, &b, sizeof(a)), 0);
     gw_config_free(&left_out);
     gw_config_free(&written);
     free(text);
+}
+
+Test(config, the_master_key_is_a_file_or_a_credential)
+{
+    static const struct {
+        const char *where;
+        bool good;
+    } cases[] = {{"/k", true},         {"credential:master", true}, {"credential:", false},
+                 {"credential:a/b", false}, {"k", false},            {"./k", false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char config[1024], *errors;
+        static const char required[] = REQUIRED;
+        const char *at = strstr(required, "\"/k\"");
+        cr_assert_not_null(at);
+        snprintf(config, sizeof(config), "%.*s\"%s\"%s", (int)(at - required), required,
+                 cases[i].where, at + 4);
+        struct gw_config *c = read_text(config, &errors);
+        cr_assert_eq(c != NULL, cases[i].good, "%s: %s", cases[i].where, errors);
+        cr_assert(cases[i].good || strstr(errors, "credential:NAME") != NULL, "%s", errors);
+        gw_config_free(&c);
+        free(errors);
+    }
 }
