@@ -139,13 +139,18 @@ int accounts_write(struct accounts *a, struct gw_bytes jid, const struct gw_acco
                    uint64_t expect)
 {
     uint8_t sealed[ACCOUNT_SEALED_BYTES_MAX];
-    size_t len = accounts_seal(a, jid, account, sealed);
-    return cas(a, GW_NS_ACCOUNT, jid, sealed, len, expect, NULL);
+    struct gw_identity identity = gw_identity_of(account->identity_key);
+    struct store_op op = {.rq = {.op = GW_STORE_CAS, .ns = GW_NS_ACCOUNT, .key = jid.p,
+                                 .key_len = (uint16_t)jid.len, .data = sealed,
+                                 .data_len = (uint32_t)accounts_seal(a, jid, account, sealed),
+                                 .from = expect, .identity = &identity}};
+    return store_ops_call(a->ops, &op);
 }
 
 /* ---- deleting ---- */
 
 #define TOMBSTONE_PREFIX    "delete/"
+#define TOMBSTONE_BYTES     (1 + GW_SMALL_OVERHEAD_BYTES)
 #define TOMBSTONE_KEY_BYTES (sizeof(TOMBSTONE_PREFIX) - 1 + 2 * 16 + 1 + 2 * GW_JID_PART_BYTES_MAX + 2)
 
 static struct account_deletion *find_deletion(struct accounts *a, struct gw_bytes jid)
@@ -200,11 +205,14 @@ static struct gw_bytes tombstone_key(const struct account_deletion *d, char *out
     return gw_bytes(out, len + d->jid.bare_len);
 }
 
+/* Sealed, so that nobody who can only write to the disk has a mailbox deleted. */
 static int bury(struct accounts *a, struct account_deletion *d)
 {
-    char key[TOMBSTONE_KEY_BYTES];
-    uint8_t value = d->has_mailbox;
-    return cas(a, GW_NS_META, tombstone_key(d, key), &value, 1, 0, &d->tombstone_version);
+    char buf[TOMBSTONE_KEY_BYTES];
+    uint8_t value = d->has_mailbox, sealed[TOMBSTONE_BYTES];
+    struct gw_bytes key = tombstone_key(d, buf);
+    gw_small_seal(a->keys, a->sealer, GW_NS_META, key, gw_bytes(&value, 1), sealed);
+    return cas(a, GW_NS_META, key, sealed, sizeof(sealed), 0, &d->tombstone_version);
 }
 
 static int unbury(struct accounts *a, struct account_deletion *d)
@@ -245,11 +253,47 @@ static int drop_mailbox(struct accounts *a, const struct account_deletion *d)
     return d->has_mailbox ? store_ops_call(a->ops, &op) : 0;
 }
 
+/* ---- what is still to leave the disk ---- */
+
+#define ERASURE GW_LIT("erase")
+
+int accounts_erasure_noted(struct accounts *a, uint64_t *version)
+{
+    uint8_t sealed[TOMBSTONE_BYTES];
+    struct gw_store_completion done;
+    int rc = get(a, GW_NS_META, ERASURE, sealed, sizeof(sealed), &done);
+    *version = rc == -ENOENT ? 0 : done.seq;
+    return rc == -EMSGSIZE ? 0 : rc;
+}
+
+int accounts_erasure_done(struct accounts *a, uint64_t version)
+{
+    return cas(a, GW_NS_META, ERASURE, NULL, 0, version, NULL);
+}
+
+/* A new version each time: an erasure that is under way does not stand for what comes now. */
+static int note_erasure(struct accounts *a)
+{
+    uint8_t one = 1, sealed[TOMBSTONE_BYTES];
+    uint64_t version;
+    int rc;
+    do {
+        rc = accounts_erasure_noted(a, &version);
+        if (rc != 0 && rc != -ENOENT)
+            return rc;
+        gw_small_seal(a->keys, a->sealer, GW_NS_META, ERASURE, gw_bytes(&one, 1), sealed);
+        rc = cas(a, GW_NS_META, ERASURE, sealed, sizeof(sealed), version, NULL);
+    } while (rc == -ESTALE || rc == -EEXIST);
+    return rc;
+}
+
 int accounts_delete_end(struct accounts *a, struct account_deletion *d)
 {
     int rc = remove_small(a, GW_NS_ROSTER, gw_jid_bare(&d->jid));
     if (rc == 0)
         rc = drop_mailbox(a, d);
+    if (rc == 0)
+        rc = note_erasure(a);
     return rc == 0 ? unbury(a, d) : rc;
 }
 
@@ -260,13 +304,17 @@ static int hex_digit(uint8_t c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool parse_tombstone(const struct gw_scan_entry *e, struct account_deletion *d)
+static bool parse_tombstone(struct accounts *a, struct gw_scan_entry *e, struct account_deletion *d)
 {
-    const uint8_t *key = (const uint8_t *)(e + 1), *hex = key + sizeof(TOMBSTONE_PREFIX) - 1;
+    uint8_t *key = (uint8_t *)(e + 1);
+    const uint8_t *hex = key + sizeof(TOMBSTONE_PREFIX) - 1;
+    struct gw_bytes plain;
     size_t head = sizeof(TOMBSTONE_PREFIX) - 1 + 33;
     *d = (struct account_deletion){.tombstone_version = e->version};
     if (e->key_len <= head || e->key_len >= TOMBSTONE_KEY_BYTES ||
-        e->len != sizeof(*e) + e->key_len + 1)
+        e->len != sizeof(*e) + e->key_len + TOMBSTONE_BYTES ||
+        gw_small_open(a->keys, a->sealer, GW_NS_META, gw_bytes(key, e->key_len), key + e->key_len,
+                      TOMBSTONE_BYTES, &plain) != 0)
         return false;
     for (int i = 0; i < 16; i++) {
         int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
@@ -274,7 +322,7 @@ static bool parse_tombstone(const struct gw_scan_entry *e, struct account_deleti
             return false;
         d->mailbox.b[i] = (uint8_t)(high << 4 | low);
     }
-    d->has_mailbox = key[e->key_len] != 0;
+    d->has_mailbox = plain.p[0] != 0;
     d->jid.bare_len = (uint16_t)(e->key_len - head);
     memcpy(d->jid.text, key + head, d->jid.bare_len);
     return true;
@@ -298,35 +346,51 @@ static int resume_one(struct accounts *a, struct account_deletion *d)
     if (rc != 0 && rc != -EBADMSG)
         return rc;
     /* When it is the same account still, its deletion never took effect nor was acknowledged. */
-    if (rc == 0 && !same_mailbox(&account, d))
+    if (rc == 0 && !same_mailbox(&account, d)) {
         rc = drop_mailbox(a, d);
-    else
+        if (rc == 0)
+            rc = note_erasure(a);
+    } else {
         rc = 0;
+    }
     return rc == 0 ? unbury(a, d) : rc;
+}
+
+/* One that does not open is not ours: nothing is deleted because of it. */
+static int resume_if_ours(struct accounts *a, struct gw_scan_entry *e, int *resumed)
+{
+    struct account_deletion d;
+    if (!parse_tombstone(a, e, &d)) {
+        fprintf(stderr, "accounts: the note of a deletion does not open and is left alone\n");
+        return 0;
+    }
+    ++*resumed;
+    return resume_one(a, &d);
 }
 
 int accounts_delete_resume(struct accounts *a)
 {
-    static const char after[] = "delete."; /* the byte before the slash: nothing lies between */
+    /* The byte before the slash: nothing lies between. Then the last that was looked at. */
+    uint8_t after[TOMBSTONE_KEY_BYTES] = "delete.";
+    uint16_t after_len = sizeof(TOMBSTONE_PREFIX) - 1;
     _Alignas(8) uint8_t run[4096];
     int resumed = 0;
     for (;;) {
         struct store_op op = {.rq = {.op = GW_STORE_SCAN, .ns = GW_NS_META, .key = after,
-                                     .key_len = sizeof(after) - 1, .data = run,
+                                     .key_len = after_len, .data = run,
                                      .data_len = sizeof(run)}};
         int rc = store_ops_call(a->ops, &op);
         if (rc != 0)
             return rc;
-        const struct gw_scan_entry *e = (const void *)run;
-        struct account_deletion d;
+        struct gw_scan_entry *e = (void *)run;
         if (op.done.len == 0 || e->key_len < sizeof(TOMBSTONE_PREFIX) - 1 ||
+            e->key_len > sizeof(after) ||
             memcmp(e + 1, TOMBSTONE_PREFIX, sizeof(TOMBSTONE_PREFIX) - 1) != 0)
             return resumed;
-        if (!parse_tombstone(e, &d))
-            return -EBADMSG;
-        rc = resume_one(a, &d);
+        after_len = e->key_len;
+        memcpy(after, e + 1, after_len);
+        rc = resume_if_ours(a, e, &resumed);
         if (rc != 0)
             return rc;
-        resumed++;
     }
 }

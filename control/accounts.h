@@ -65,6 +65,11 @@ int accounts_write(struct accounts *a, struct gw_bytes jid, const struct gw_acco
 bool accounts_delete_reserve(struct accounts *a, struct account_deletion *d);
 void accounts_delete_forget(struct accounts *a, struct account_deletion *d);
 bool accounts_is_being_deleted(struct accounts *a, struct gw_bytes jid);
+/* What was deleted leaves the disk later, all of it at once: until then a note says so. Job thread.
+ * 0 and the note's version; -ENOENT: nothing is to be erased. */
+int accounts_erasure_noted(struct accounts *a, uint64_t *version);
+/* What the note of this version stood for is gone. -ESTALE: there is more by now. */
+int accounts_erasure_done(struct accounts *a, uint64_t version);
 /* Job thread. -ENOENT when there is none. */
 int accounts_delete_begin(struct accounts *a, struct account_deletion *d);
 int accounts_delete_end(struct accounts *a, struct account_deletion *d);

@@ -171,6 +171,7 @@ static void del_ended(struct job *job, void *ctx)
 {
     struct user_task *t = ctx;
     del_forget(t);
+    store_jobs_erase_soon(t->control);
     if (t->rc == 0)
         rpc_reply(&t->rq, json_pack("{s:s, s:i}", "account", t->jid.text, "sessions_ended",
                                     (int)t->sessions_ended));

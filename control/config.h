@@ -12,11 +12,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "../dataplane/net/net.h"
+#include "../dataplane/base/ip.h"
 #include "../storage/store.h"
 
 #define GW_CONFIG_EAL_ARGS_MAX 64
-#define GW_CONFIG_LISTEN_MAX   GW_TCP_LISTEN_AT_MAX
+#define GW_CONFIG_LISTEN_MAX   8
 #define GW_CONFIG_LCORES_MAX   64
 
 enum gw_idle { GW_IDLE_POLL, GW_IDLE_ADAPTIVE };
@@ -39,14 +39,11 @@ struct gw_config {
     char *port_device; /* "net_af_packet0,iface=gw1", "net_tap0,iface=gwtap", "net_af_xdp0,iface=..",
                           a PCI address, "net_memif0,..": an EAL --vdev or device */
     uint16_t port_mtu;
-    struct gw_ip_prefix addresses[GW_NET_ADDRESSES_MAX]; /* ours, each with its network's length */
-    unsigned address_count;
-    struct gw_ip_prefix ranges[GW_NET_RANGES_MAX]; /* all in them is ours, too */
-    unsigned range_count;
-    struct gw_ip_route routes[GW_NET_ROUTES_MAX];
-    unsigned route_count;
-    struct gw_ip_port listen[GW_CONFIG_LISTEN_MAX]; /* default *:5222 */
-    unsigned listen_count;
+    struct gw_ip address;
+    uint8_t prefix_len;
+    struct gw_ip gateway; /* all zero: none */
+    uint16_t listen_ports[GW_CONFIG_LISTEN_MAX];
+    unsigned listen_count; /* default 5222 */
 
     /* xmpp */
     char *domain;
@@ -62,6 +59,9 @@ struct gw_config {
     char *store_engine; /* "rocksdb" */
     char *store_path;
     char *master_key_path;
+    char *backup_path;
+    uint32_t backup_keep;       /* default 7 */
+    uint32_t incarnation_age_s; /* default 7 days */
     enum gw_durability durability;
     uint32_t window_mib;     /* commit log in memory; default 256 */
     uint32_t spill_after_ms; /* default 5000 */

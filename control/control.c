@@ -76,12 +76,15 @@ struct job *control_start_job(struct control *c, struct rpc_request **rq, const 
 struct upkeep {
     struct control *control;
     int rc;
+    bool erase; /* something that was deleted earlier is still on the disk */
 };
 
 static enum job_step resume_step(struct job *job, void *ctx)
 {
     struct upkeep *u = ctx;
+    uint64_t version;
     u->rc = accounts_delete_resume(&u->control->accounts);
+    u->erase = accounts_erasure_noted(&u->control->accounts, &version) == 0;
     return JOB_DONE;
 }
 
@@ -93,6 +96,8 @@ static void resume_finished(struct job *job, void *ctx)
                 strerror(-u->rc));
     else if (u->rc > 0)
         fprintf(stderr, "accounts: finished %d deletions begun earlier\n", u->rc);
+    if (u->erase)
+        store_jobs_erase_soon(u->control);
 }
 
 static const struct job_type resume_type = {
@@ -155,6 +160,15 @@ static void set_gauges(struct control *c)
         .ledger_in_memory = ledger_table_count(ledger_memory(c->ledger)),
         .ledger_followers = ledger_follower_count(c->ledger),
         .ledger_next_segment = ledger_place_now(c->ledger).segment,
+        .keys_incarnation = gw_keyring_current(c->env->keys),
+        .keys_incarnations = gw_keyring_incarnations(c->env->keys),
+        .keys_erasures_pending = c->erase_at_us != UINT64_MAX,
+        .backup_last_us = c->store_jobs[STORE_JOB_BACKUP].ended_us,
+        .backup_failures = c->store_jobs[STORE_JOB_BACKUP].failures,
+        .verify_last_us = c->store_jobs[STORE_JOB_VERIFY].ended_us,
+        .rotate_failures = c->store_jobs[STORE_JOB_MASTER].failures +
+                           c->store_jobs[STORE_JOB_ACCOUNTS].failures +
+                           c->store_jobs[STORE_JOB_INCARNATION].failures,
     };
 #define X(name, help) __atomic_store_n(&c->gauges.name, g.name, __ATOMIC_RELAXED);
     CONTROL_GAUGES(X)
@@ -175,6 +189,7 @@ static int work(struct control *c)
     more |= commands_receipts_work(c);
     int wait_ms = shorter(IDLE_WAIT_MS, commands_job_work(c));
     trim_when_due(c);
+    store_jobs_work(c);
     more |= rpc_server_work(c->rpc);
     set_gauges(c);
     if (more)
@@ -206,6 +221,8 @@ static void register_all(struct control *c)
     commands_conn_register(c);
     commands_receipts_register(c);
     commands_job_register(c);
+    commands_key_register(c);
+    commands_store_register(c);
     rpc_check_complete(c->rpc);
 }
 
@@ -263,6 +280,8 @@ int gw_control_run(const struct gw_control_env *env)
     check(c != NULL);
     c->env = env;
     c->started_us = clock_wall_us();
+    c->erase_at_us = UINT64_MAX;
+    c->incarnation_at_us = clock_steady_us() + (uint64_t)env->config->incarnation_age_s * 1000000;
     json_wipe_on_free();
     lower_priority(CONTROL_THREAD_NICE);
     open_inside(c);

@@ -19,7 +19,7 @@ struct gw_control_env {
     struct gw_store *store;
     struct gw_store_client *client;     /* the control thread's */
     struct gw_store_client *job_client; /* the job thread's */
-    const struct gw_keyring *keys;
+    struct gw_keyring *keys;
     struct gw_sealer *sealer;     /* the control thread's */
     struct gw_sealer *job_sealer; /* the job thread's */
     struct gw_lcore_view *lcores;

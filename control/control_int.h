@@ -8,6 +8,7 @@
 #include "jobs.h"
 #include "lcore_calls.h"
 #include "rpc.h"
+#include "store_jobs.h"
 #include "store_ops.h"
 
 struct ledger;
@@ -21,7 +22,14 @@ struct job_follower;
     X(control_jobs_running, "jobs under way")                                                      \
     X(ledger_in_memory, "messages whose receipts are in memory")                                   \
     X(ledger_followers, "receipt streams open")                                                    \
-    X(ledger_next_segment, "segment that the ledger reads next")
+    X(ledger_next_segment, "segment that the ledger reads next")                                   \
+    X(keys_incarnation, "number of the incarnation key in use")                                    \
+    X(keys_incarnations, "incarnation keys kept")                                                  \
+    X(keys_erasures_pending, "1 while keys of deleted accounts are still on the disk")             \
+    X(backup_last_us, "when the last backup was made, in microseconds since 1970")                 \
+    X(backup_failures, "backups that failed since the start")                                      \
+    X(verify_last_us, "when the store was last verified, in microseconds since 1970")              \
+    X(rotate_failures, "key rotations that failed since the start")
 
 struct control_gauges {
     CONTROL_GAUGES(GW_COUNTER_FIELD)
@@ -42,6 +50,9 @@ struct control {
     struct receipts_query *queries;      /* that look in memory */
     struct job_follower *job_followers;
     uint64_t trim_at_us;                 /* steady clock */
+    struct store_job_record store_jobs[STORE_JOB_COUNT];
+    uint64_t erase_at_us;                /* steady clock; UINT64_MAX: nothing is to be erased */
+    uint64_t incarnation_at_us;          /* steady clock: a new incarnation key is due */
     uint64_t slice_us_max;
     uint64_t started_us; /* wall clock */
     uint64_t now_us;     /* steady clock, read once an iteration */
@@ -56,6 +67,8 @@ void commands_session_register(struct control *c);
 void commands_conn_register(struct control *c);
 void commands_receipts_register(struct control *c);
 void commands_job_register(struct control *c);
+void commands_key_register(struct control *c);
+void commands_store_register(struct control *c);
 
 /* A slice of the questions that look in memory. Returns whether more can be done at once. */
 bool commands_receipts_work(struct control *c);
@@ -73,6 +86,8 @@ bool control_account_param(struct control *c, struct rpc_request **rq, const cha
 json_t *control_address_json(const struct gw_ip *ip);
 /* Answers with what a failed store operation means. */
 void control_fail_store(struct rpc_request **rq, int rc, const char *what);
+/* Starts one over the store and answers with its number, or says why not. */
+void control_start_store_job(struct control *c, struct rpc_request *rq, enum store_job_kind kind);
 /* Starts a job for rq; NULL when too many run (rq has been answered, ctx stays the caller's). */
 struct job *control_start_job(struct control *c, struct rpc_request **rq, const struct job_type *type,
                        void *ctx);

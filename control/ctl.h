@@ -95,6 +95,13 @@ void ctl_show(const struct schema_command *c, const json_t *result);
 void ctl_show_connections(const json_t *rows);
 void ctl_show_connection(const json_t *connection);
 
+/* ---- ctl_show_store.c ---- */
+
+void ctl_show_keys(const json_t *r);
+void ctl_show_store_stats(const json_t *r);
+/* One line: what a job has found wrong. */
+void ctl_show_complaint(FILE *out, const json_t *complaint);
+
 /* ---- ctl_table.c ---- */
 
 #define CTL_COLUMNS_MAX 10

@@ -25,10 +25,8 @@ static void end_progress(void)
 
 static void show_complaints(const json_t *complaints)
 {
-    for (size_t i = 0; i < json_array_size(complaints); i++) {
-        const json_t *c = json_array_get(complaints, i);
-        fprintf(stderr, "line %" JSON_INTEGER_FORMAT ": %s\n", number(c, "line"), text(c, "error"));
-    }
+    for (size_t i = 0; i < json_array_size(complaints); i++)
+        ctl_show_complaint(stderr, json_array_get(complaints, i));
 }
 
 /* All of them, however many; the job as it is at last, with all complaints, in *job. */
@@ -86,6 +84,18 @@ static int status_of(const json_t *job)
     return number(job, "errors") > 0 ? CTL_INCOMPLETE : CTL_OK;
 }
 
+static void show_end(const json_t *job)
+{
+    if (json_object_get(job, "created") != NULL)
+        printf("%s: %" JSON_INTEGER_FORMAT " created, %" JSON_INTEGER_FORMAT
+               " replaced, %" JSON_INTEGER_FORMAT " skipped because they exist, %" JSON_INTEGER_FORMAT
+               " bad lines\n%s\n", text(job, "state"), number(job, "created"),
+               number(job, "replaced"), number(job, "skipped"), number(job, "errors"),
+               text(job, "note"));
+    else
+        printf("%s: %s\n", text(job, "state"), text(job, "note"));
+}
+
 int ctl_job_watch(struct ctl_client *c, json_int_t id)
 {
     json_t *job = NULL;
@@ -100,11 +110,7 @@ int ctl_job_watch(struct ctl_client *c, json_int_t id)
         json_dumpf(job, stdout, JSON_INDENT(2));
         fputc('\n', stdout);
     } else {
-        printf("%s: %" JSON_INTEGER_FORMAT " created, %" JSON_INTEGER_FORMAT
-               " replaced, %" JSON_INTEGER_FORMAT " skipped because they exist, %" JSON_INTEGER_FORMAT
-               " bad lines\n%s\n", text(job, "state"), number(job, "created"),
-               number(job, "replaced"), number(job, "skipped"), number(job, "errors"),
-               text(job, "note"));
+        show_end(job);
     }
     status = status_of(job);
     json_decref(job);

@@ -66,29 +66,19 @@ static void show_log(const json_t *store)
                number(store, "window_messages"));
 }
 
-/* A line of them, unless there are none. */
-static void show_texts(const char *label, const json_t *texts)
-{
-    size_t n = json_array_size(texts);
-    for (size_t i = 0; i < n; i++)
-        printf("%s %s%s", i == 0 ? label : ",", json_string_value(json_array_get(texts, i)),
-               i + 1 == n ? "\n" : "");
-}
-
 static void show_status(const json_t *s)
 {
     const json_t *port = json_object_get(s, "port"), *store = json_object_get(s, "store");
-    const json_t *ledger = json_object_get(s, "ledger");
+    const json_t *ledger = json_object_get(s, "ledger"), *listen = json_object_get(port, "listen");
     char a[40], b[40];
     printf("version      %s, pid %" JSON_INTEGER_FORMAT "\n", text(s, "version"), number(s, "pid"));
     printf("started      %s, %s ago\n", when(number(s, "started_us"), false, a),
            span(number(s, "uptime_s") * 1000000, b));
     printf("domain       %s\n", text(s, "domain"));
-    printf("port         %s\n", text(port, "device"));
-    show_texts("addresses   ", json_object_get(port, "addresses"));
-    show_texts("ranges      ", json_object_get(port, "ranges"));
-    show_texts("routes      ", json_object_get(port, "routes"));
-    show_texts("listens on  ", json_object_get(port, "listen"));
+    printf("address      %s, port", text(port, "address"));
+    for (size_t i = 0; i < json_array_size(listen); i++)
+        printf(" %" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(listen, i)));
+    printf(" on %s\n", text(port, "device"));
     printf("cores        %" JSON_INTEGER_FORMAT ", %s\n", number(s, "lcores"),
            flag(s, "huge_pages") ? "on huge pages" : "without huge pages");
     printf("connections  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
@@ -213,7 +203,8 @@ static void show_receipts(const json_t *result, const json_t *rows)
 
 static void show_job(const json_t *j)
 {
-    static const char *const counts[] = {"created", "replaced", "skipped", "errors"};
+    static const char *const counts[] = {"created", "replaced", "skipped", "looked_at", "changed",
+                                         "backup", "bytes", "errors"};
     char buf[40];
     printf("job       %" JSON_INTEGER_FORMAT ", %s, %s\n", number(j, "job"), text(j, "kind"),
            text(j, "state"));
@@ -225,10 +216,8 @@ static void show_job(const json_t *j)
         if (json_object_get(j, counts[i]) != NULL)
             printf("%-9s %" JSON_INTEGER_FORMAT "\n", counts[i], number(j, counts[i]));
     const json_t *complaints = json_object_get(j, "complaints");
-    for (size_t i = 0; i < json_array_size(complaints); i++) {
-        const json_t *c = json_array_get(complaints, i);
-        printf("line %" JSON_INTEGER_FORMAT ": %s\n", number(c, "line"), text(c, "error"));
-    }
+    for (size_t i = 0; i < json_array_size(complaints); i++)
+        ctl_show_complaint(stdout, json_array_get(complaints, i));
 }
 
 static void show_jobs(const json_t *rows)
@@ -352,6 +341,10 @@ void ctl_show(const struct schema_command *c, const json_t *r)
         ctl_show_connection(r);
     } else if (strcmp(m, "receipts.list") == 0) {
         show_receipts(r, json_object_get(r, "receipts"));
+    } else if (strcmp(m, "key.status") == 0) {
+        ctl_show_keys(r);
+    } else if (strcmp(m, "store.stats") == 0) {
+        ctl_show_store_stats(r);
     } else if (strcmp(m, "job.list") == 0) {
         show_jobs(json_object_get(r, "jobs"));
     } else if (strcmp(m, "lcore.stat") == 0) {

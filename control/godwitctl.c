@@ -64,6 +64,15 @@ static int run_with_file(struct ctl_client *c, const struct ctl_args *a)
     return status == CTL_OK ? ctl_job_watch(c, job) : status;
 }
 
+static int run_job(struct ctl_client *c, const struct ctl_args *a)
+{
+    json_t *result = NULL;
+    int status = ctl_call(c, a->command->method, a->params, -1, &result);
+    json_int_t job = json_integer_value(json_object_get(result, "job"));
+    json_decref(result);
+    return status == CTL_OK ? ctl_job_watch(c, job) : status;
+}
+
 static int run_follow(struct ctl_client *c, const struct ctl_args *a)
 {
     json_t *answer = NULL;
@@ -98,6 +107,8 @@ static int run(struct ctl_client *c, const struct ctl_args *a)
         return run_with_secret(c, a);
     if (a->file != NULL)
         return run_with_file(c, a);
+    if (a->command->job)
+        return run_job(c, a);
     return run_once(c, a);
 }
 

@@ -19,6 +19,7 @@
 #include "../dataplane/port/eal.h"
 #include "../dataplane/xmpp/jid.h"
 #include "control.h"
+#include "offline.h"
 
 #define STORE_REQUESTS    4096u
 #define COMMIT_IDLE_US    1000u
@@ -95,6 +96,9 @@ static int open_store(struct broker *b)
 {
     const struct gw_config *c = b->config;
     char err[256] = "";
+    int rc = gw_keyring_open(&b->keys, c->master_key_path, err);
+    if (rc != 0)
+        return fail(err);
     struct gw_store_config store = {
         .engine = c->store_engine,
         .path = c->store_path,
@@ -105,14 +109,15 @@ static int open_store(struct broker *b)
         .spill_after_us = (uint64_t)c->spill_after_ms * 1000,
         .own_thread = true,
         .storage_cpu = c->storage_cpu,
+        .keys = b->keys,
+        .backup_path = c->backup_path,
     };
-    int rc = gw_store_open(&b->store, &store, err);
+    rc = gw_store_open(&b->store, &store, err);
     if (rc != 0)
         return fail(err);
     for (unsigned i = 0; i < c->lcore_count; i++)
         b->clients[i] = gw_store_client(b->store, i);
-    rc = gw_keyring_open(&b->keys, gw_store_client(b->store, c->lcore_count), c->master_key_path, err);
-    return rc != 0 ? fail(err) : 0;
+    return 0;
 }
 
 static uint32_t limit_of_lcore(const struct gw_config *c)
@@ -166,11 +171,10 @@ static int open_cores(struct broker *b)
         .arena_bytes = (size_t)c->memory_mib << 20,
         .pages = c->huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL,
         .poll = c->idle == GW_IDLE_POLL,
-        .net = {.addresses = c->addresses, .address_count = c->address_count, .ranges = c->ranges,
-                .range_count = c->range_count, .routes = c->routes, .route_count = c->route_count,
+        .net = {.address = c->address, .prefix_len = c->prefix_len, .gateway = c->gateway,
                 .neighbour_limit = NEIGHBOURS},
         .mtu = c->port_mtu,
-        .listen = c->listen,
+        .listen_ports = c->listen_ports,
         .listen_count = c->listen_count,
         .keys = b->keys,
         .deriver = b->deriver,
@@ -269,8 +273,8 @@ static void finish(struct broker *b)
     gw_sealer_free(&b->sealer);
     gw_sealer_free(&b->job_sealer);
     gw_deriver_free(&b->deriver);
-    gw_keyring_free(&b->keys);
     gw_store_free(&b->store);
+    gw_keyring_free(&b->keys);
     gw_dpdk_free(&b->dpdk);
     gw_eal_free(&b->eal);
     gw_config_free(&b->config);
@@ -280,11 +284,17 @@ static void finish(struct broker *b)
 
 static void usage(FILE *out)
 {
-    fputs("usage: godwitd --config FILE [--check-config]\n"
+    fputs("usage: godwitd --config FILE [--check-config | --list-backups | --restore[=N] |\n"
+          "                               --verify-store | --verify-backup[=N]]\n"
           "\n"
-          "  --config FILE    read this configuration and run\n"
-          "  --check-config   only report its mistakes: status 0 when there are none\n"
-          "  --help-config    describe every setting\n"
+          "  --config FILE        read this configuration and run\n"
+          "  --check-config       only report its mistakes: status 0 when there are none\n"
+          "while no broker runs on the store:\n"
+          "  --list-backups       number, time and bytes of each\n"
+          "  --restore[=N]        make the store from backup N, or from the newest\n"
+          "  --verify-store       open every record: status 4 when some do not open\n"
+          "  --verify-backup[=N]  the same of a backup\n"
+          "  --help-config        describe every setting\n"
           "  --version\n"
           "  --help\n",
           out);
@@ -323,15 +333,43 @@ static int check_config(const char *config_path)
     return 0;
 }
 
+/* One thing and its end. `what` is the option's letter. */
+static int run_offline(const char *config_path, char what, uint32_t id)
+{
+    struct gw_config *c;
+    if (gw_config_read(&c, config_path, stderr) != 0)
+        return 2;
+    int status = what == 'l'   ? offline_list_backups(c)
+                 : what == 'R' ? offline_restore(c, id)
+                 : what == 'V' ? offline_verify_store(c)
+                               : offline_verify_backup(c, id);
+    gw_config_free(&c);
+    return status;
+}
+
+static bool parse_id(const char *text, uint32_t *id)
+{
+    char *end;
+    if (text == NULL)
+        return true;
+    unsigned long n = strtoul(text, &end, 10);
+    *id = (uint32_t)n;
+    return end != text && *end == '\0' && n > 0 && n <= UINT32_MAX;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
+        {"list-backups", no_argument, NULL, 'l'},  {"restore", optional_argument, NULL, 'R'},
+        {"verify-store", no_argument, NULL, 'V'},  {"verify-backup", optional_argument, NULL, 'B'},
         {"config", required_argument, NULL, 'c'},  {"check-config", no_argument, NULL, 'k'},
         {"help-config", no_argument, NULL, 'r'},   {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},          {0},
     };
     const char *config = NULL;
     bool check_only = false;
+    char offline = 0;
+    uint32_t id = 0;
     int o;
     while ((o = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         switch (o) {
@@ -340,6 +378,16 @@ int main(int argc, char **argv)
             break;
         case 'k':
             check_only = true;
+            break;
+        case 'l':
+        case 'R':
+        case 'V':
+        case 'B':
+            if (offline != 0 || !parse_id(optarg, &id)) {
+                usage(stderr);
+                return 2;
+            }
+            offline = (char)o;
             break;
         case 'r':
             gw_config_print_reference(stdout);
@@ -359,5 +407,7 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
+    if (offline != 0)
+        return run_offline(config, offline, id);
     return check_only ? check_config(config) : run(config);
 }

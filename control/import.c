@@ -27,6 +27,7 @@ struct slot {
     char *jid;
     uint16_t jid_len;
     struct gw_account account;
+    struct gw_identity identity;
     uint8_t sealed[ACCOUNT_SEALED_BYTES_MAX];
     struct slot *next;
 };
@@ -173,9 +174,11 @@ static void write_account(struct slot *s, uint64_t expect, void (*finished)(stru
 {
     struct gw_bytes jid = key_of(s);
     size_t len = accounts_seal(s->import->accounts, jid, &s->account, s->sealed);
+    s->identity = gw_identity_of(s->account.identity_key);
     s->op = (struct store_op){.rq = {.op = GW_STORE_CAS, .ns = GW_NS_ACCOUNT, .key = jid.p,
                                      .key_len = (uint16_t)jid.len, .data = s->sealed,
-                                     .data_len = (uint32_t)len, .from = expect},
+                                     .data_len = (uint32_t)len, .from = expect,
+                                     .identity = &s->identity},
                               .finished = finished};
     store_ops_start(s->import->accounts->ops, &s->op);
 }

@@ -82,7 +82,7 @@ static bool open_record(struct ledger_reader *r, struct gw_record_head *h)
 {
     uint8_t aad[GW_RECORD_AAD_BYTES];
     uint8_t *body = (uint8_t *)(h + 1);
-    gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS);
+    gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS, false);
     struct gw_seal_op op = {.key = gw_keyring_key(r->keys, h->incarnation),
                             .nonce = {h->nonce_thread, h->nonce_counter},
                             .aad = aad,

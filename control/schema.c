@@ -12,6 +12,7 @@ static const char *const conn_states[] = {
     GW_TCP_STATES(X)
 #undef X
     NULL};
+static const char *const key_kinds[] = {"master", "accounts", "incarnation", NULL};
 static const char *const receipt_states[] = {"stored", "delivered", "received", "displayed", NULL};
 
 /* An account as an operator writes it. */
@@ -130,6 +131,37 @@ const struct schema_command schema_commands[] = {
      .params = {RECEIPT_FILTERS,
                 {.name = "since", .type = SCHEMA_STRING, .min = 1, .max = 64,
                  .help = "start at this cursor instead of now; 0 is the oldest event kept"}}},
+
+    {.method = "key.status", .cli = "key status", .summary = "show the keys in use",
+     .detail = "Which master key wraps all others (a digest of it, which tells two apart), whether "
+               "another is still in memory, the incarnation key in use and how many are kept, and "
+               "whether a rotation or the erasing of deleted accounts' keys is under way.",
+     .example = "godwitctl key status"},
+    {.method = "key.rotate", .cli = "key rotate", .summary = "replace keys while the broker runs",
+     .job = true,
+     .detail = "master: every key is wrapped by the next master key, which lies beside the one in use "
+               "with .next behind its name; the old one opens nothing afterwards. accounts: each "
+               "account gets a new key, and the messages in its mailbox are sealed under it. "
+               "incarnation: a new key seals the log and small records, old ones that nothing needs "
+               "any more are destroyed.",
+     .example = "godwitctl key rotate master",
+     .params = {{.name = "what", .type = SCHEMA_CHOICE, .required = true, .positional = true,
+                 .choices = key_kinds, .help = "master, accounts or incarnation"}}},
+
+    {.method = "store.stats", .cli = "store stats", .summary = "show the sizes of what is stored",
+     .detail = "The commit log, what of it is not yet spilled to mailboxes, and the keys by kind: "
+               "their number is an estimate. PENDING is what compaction is still to rewrite.",
+     .example = "godwitctl store stats"},
+    {.method = "store.verify", .cli = "store verify", .summary = "open every record", .job = true,
+     .detail = "All messages, events, small records and keys are opened, a few at a time beside the "
+               "usual work. Those that do not open are named by mailbox and account; exit status 4 "
+               "tells that there are some. Nothing is changed.",
+     .example = "godwitctl store verify"},
+    {.method = "store.backup", .cli = "store backup", .summary = "back the store up", .job = true,
+     .detail = "All that is durable now goes into the configured backup_path; only what has changed "
+               "since the last backup is copied. The backup does not hold the master key. godwitd "
+               "--restore makes a store of it.",
+     .example = "godwitctl store backup"},
 
     {.method = "job.list", .cli = "job list", .summary = "list long-running jobs",
      .detail = "Those under way and the last ones that ended.",

@@ -43,6 +43,7 @@ struct schema_command {
     const char *detail;
     const char *example; /* of the command line */
     bool streams;        /* answers, then sends notifications until either side ends it */
+    bool job;            /* answers with the number of a job, which godwitctl follows to its end */
     bool pages;          /* answers hold `next` while there is more; it goes back as `cursor` */
     struct schema_param params[SCHEMA_PARAMS_MAX];
 };

@@ -143,6 +143,8 @@ static void give_up(struct gw_store *s, int err)
 
 unsigned gw_store_commit_poll(struct gw_store *s)
 {
+    if (upkeep_roll(s))
+        return 1;
     if (atomic_load_explicit(&s->failed, memory_order_relaxed))
         return refuse_all(s);
     unsigned n = gather(s);
@@ -167,6 +169,8 @@ unsigned gw_store_commit_poll(struct gw_store *s)
 /* What can be done now; while it waits for room, new appends are no reason to look. */
 static bool commit_has_work(const struct gw_store *s)
 {
+    if (atomic_load(&s->upkeep.roll_asked))
+        return true;
     if (gw_ring_room(s->handover) == 0 || !s->ops->log_room(s->engine))
         return false;
     bool waiting = false, asked = false;

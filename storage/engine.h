@@ -26,6 +26,7 @@
     X(MAILBOX, mailbox) /* spilled messages: mailbox, position */            \
     X(EVENTS, events)   /* spilled EVENTS records: segment, index */         \
     X(SMALL, small)     /* small records: namespace, key */                  \
+    X(KEYS, keys)       /* wrapped keys: namespace, key; compacted when one is destroyed */ \
     X(ASIDE, aside)     /* segments that could not be read, kept for the operator */
 
 enum gw_space {
@@ -51,6 +52,29 @@ struct gw_log_entry {
 
 struct gw_pair {
     struct gw_bytes key, value;
+};
+
+/* Pairs in the order of their keys, no key twice. */
+struct gw_pair_source {
+    /* 1 and the next pair, valid until the next call; 0 at the end; or negative errno. */
+    int (*next)(struct gw_pair_source *from, struct gw_pair *out);
+};
+
+struct gw_engine_backup {
+    uint32_t id, count; /* count: of backups there are now */
+    uint64_t bytes;     /* of this one, with what it shares */
+    int64_t made_at;    /* seconds since 1970 */
+};
+
+struct gw_engine_stats {
+    struct {
+        uint64_t keys;         /* an estimate */
+        uint64_t disk_bytes;   /* in files */
+        uint64_t memory_bytes; /* not yet in files */
+        uint64_t pending_bytes; /* that compaction is to rewrite */
+    } spaces[GW_SPACE_COUNT];
+    uint64_t log_files, log_file_bytes; /* in use; of each */
+    uint64_t log_free_files;
 };
 
 struct gw_engine_options {
@@ -94,6 +118,13 @@ struct gw_engine_ops {
     bool (*log_trim_frees)(struct gw_engine *e, uint64_t below);
     void (*log_trim)(struct gw_engine *e, uint64_t below);
 
+    /* Appends from `number` on go to a new place, so that what lies before can be given up whole.
+     * 0; -ENOSPC: nothing has changed; anything else is a failed append. Commit thread. */
+    int (*log_roll)(struct gw_engine *e, uint64_t number);
+    /* Gives up what is below a number, as log_trim does, and destroys the bytes of all that was
+     * ever given up. Storage thread. */
+    void (*log_scrub)(struct gw_engine *e, uint64_t below);
+
     /* ---- keys ---- */
 
     /* Damage was found at open and passed over: batches may be missing from the middle, and the log
@@ -115,9 +146,24 @@ struct gw_engine_ops {
      * unknown and the engine must be opened anew. -EIO, -ENOSPC. */
     int (*write)(struct gw_engine *e, struct gw_batch *b, bool sync);
 
-    /* Puts n pairs at once, sorted by key, no key twice; all or nothing and durable when it returns
-     * 0. For many: an engine may write a sorted file instead of logging each. Spill thread. */
-    int (*ingest)(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n);
+    /* Puts all pairs of a source (one at least) at once; all or nothing and durable when it returns
+     * 0. An error of the source's is returned. The source may read from the engine. For many: an
+     * engine may write a sorted file instead of logging each. Spill thread. */
+    int (*ingest)(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from);
+    /* Destroys the bytes of what was deleted from or replaced in a space, wherever the engine has
+     * them; as far as the file system goes. May take long. Upkeep thread. */
+    int (*erase)(struct gw_engine *e, enum gw_space space);
+    /* All keys as they are now, into a directory that holds earlier backups as well: what has not
+     * changed since is shared with them. Only the newest `keep` stay. May take long. Upkeep thread.
+     * NULL: it has none. */
+    int (*backup)(struct gw_engine *e, const char *dir, unsigned keep,
+                  struct gw_engine_backup *out);
+    /* The backups in a directory, oldest first, at most max; how many, or negative errno with a
+     * message in err. No engine need be open. NULL with backup. */
+    int (*backups)(const char *dir, struct gw_engine_backup *out, unsigned max, char err[256]);
+    /* Backup `id`, checked, becomes a store at `path`, which must be absent or empty. */
+    int (*restore)(const char *dir, uint32_t id, const char *path, char err[256]);
+    void (*stats)(struct gw_engine *e, struct gw_engine_stats *out);
     /* So far behind with its own work that nothing should be added for now: the window fills, and
      * then commits wait. */
     bool (*busy)(struct gw_engine *e);

@@ -67,8 +67,7 @@ static int scan_spilled(struct gw_store *s, uint64_t from, struct out *o)
     return err;
 }
 
-/* The first held segment with number >= from. */
-static size_t held_from(const struct gw_store *s, uint64_t from)
+size_t events_held_from(const struct gw_store *s, uint64_t from)
 {
     size_t low = 0, high = s->window.held_count;
     while (low < high) {
@@ -102,7 +101,7 @@ void events_scan(struct gw_store *s, const struct gw_store_request *r,
 {
     uint64_t from = r->from > s->state.events_trim ? r->from : s->state.events_trim;
     struct out o = {.p = r->data, .cap = r->data_len};
-    size_t i = held_from(s, from);
+    size_t i = events_held_from(s, from);
     /* Spilled segments are older than any that is held. */
     if (i == 0)
         done->status = scan_spilled(s, from, &o);

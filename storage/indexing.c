@@ -42,11 +42,41 @@ static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
     GW_COUNT_ADD(s->storage_counters.removed, removed);
 }
 
+const uint8_t *index_open_removal(struct gw_store *s, const struct gw_record_head *r)
+{
+    if (s->cfg.keys == NULL)
+        return r->incarnation == 0 ? gw_record_body(r) : NULL;
+    uint8_t aad[GW_RECORD_AAD_BYTES], tag[GW_SEAL_TAG_BYTES];
+    size_t len = gw_record_body_len(r);
+    struct gw_seal_op op = {.key = gw_keyring_key(s->cfg.keys, r->incarnation),
+                            .nonce = {r->nonce_thread, r->nonce_counter},
+                            .aad = aad,
+                            .aad_len = sizeof(aad),
+                            .len = (uint32_t)len,
+                            .in = gw_record_body(r),
+                            .out = store_scratch(s, len),
+                            .tag = tag};
+    gw_removal_aad(aad, &r->mailbox, r->position);
+    memcpy(tag, r->tag, sizeof(tag));
+    bool ok = op.key != NULL && gw_open_burst(s->hand.sealer, &op, 1) == 0 &&
+              gw_removal_ok(op.out, r->aux);
+    return ok ? op.out : NULL;
+}
+
+/* One that does not open removes nothing: better twice than never. */
 static void index_remove(struct gw_store *s, const struct gw_record_head *r)
 {
+    const uint8_t *ranges = index_open_removal(s, r);
+    if (ranges == NULL) {
+        char name[MAILBOX_TEXT_BYTES];
+        mailbox_text(&r->mailbox, name);
+        GW_COUNT(s->storage_counters.damaged);
+        store_report(s, "a removal from mailbox %s does not open and is not done", name);
+        return;
+    }
     for (unsigned i = 0; i < r->aux; i++) {
         struct gw_position_range range;
-        memcpy(&range, gw_record_body(r) + i * sizeof(range), sizeof(range));
+        memcpy(&range, ranges + i * sizeof(range), sizeof(range));
         remove_range(s, &r->mailbox, &range);
     }
 }

@@ -262,6 +262,23 @@ int log_file_append(struct log_file *l, const struct gw_log_entry *v, unsigned n
     return 0;
 }
 
+int log_file_roll(struct log_file *l, uint64_t number)
+{
+    bool empty = l->current != NULL ? l->end <= LOG_BLOCK_BYTES : l->newest == NULL;
+    if (empty)
+        return 0;
+    int err = rotate(l, number);
+    if (err)
+        return err == -EAGAIN ? -ENOSPC : err;
+    err = write_at(l->current->fd, l->staging, LOG_BLOCK_BYTES, 0);
+    if (!err && fdatasync(l->current->fd) != 0)
+        err = -errno;
+    if (err)
+        return -EIO;
+    l->end = LOG_BLOCK_BYTES;
+    return 0;
+}
+
 /* ---- trim ---- */
 
 static bool is_over(const struct slot *s, uint64_t below)
@@ -306,6 +323,29 @@ void log_file_trim(struct log_file *l, uint64_t below)
         else
             atomic_store_explicit(&s->state, SLOT_FREE, memory_order_release);
     }
+}
+
+/* A file that is free still holds what was written to it: it goes, and another takes its place. */
+void log_file_scrub(struct log_file *l, uint64_t below)
+{
+    struct slot *s;
+    char name[16];
+    log_file_trim(l, below);
+    while ((s = take(l, SLOT_FREE, SLOT_MAKING)) != NULL) {
+        slot_name(name, l, s);
+        close(s->fd);
+        s->fd = -1;
+        unlinkat(l->dir_fd, name, 0);
+        atomic_store_explicit(&s->state, SLOT_NONE, memory_order_release);
+    }
+    log_file_prepare(l);
+}
+
+struct log_file_counts log_file_counts(const struct log_file *l)
+{
+    return (struct log_file_counts){.used = count_slots(l, SLOT_USED),
+                                    .free = count_slots(l, SLOT_FREE),
+                                    .file_bytes = l->file_bytes};
 }
 
 /* ---- read ---- */

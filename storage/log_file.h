@@ -28,5 +28,13 @@ int log_file_append(struct log_file *l, const struct gw_log_entry *v, unsigned n
 bool log_file_pressed(struct log_file *l);
 bool log_file_trim_frees(struct log_file *l, uint64_t below);
 void log_file_trim(struct log_file *l, uint64_t below);
+int log_file_roll(struct log_file *l, uint64_t number);
+void log_file_scrub(struct log_file *l, uint64_t below);
+
+struct log_file_counts {
+    unsigned used, free;
+    uint64_t file_bytes;
+};
+struct log_file_counts log_file_counts(const struct log_file *l);
 
 #endif

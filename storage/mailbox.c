@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A mailbox is what was spilled of it and what the window holds, read as one. */
 #include <errno.h>
+#include <stdio.h>
 
+#include "reseal.h"
 #include "store_int.h"
 
 void mailbox_key(uint8_t key[MAILBOX_KEY_BYTES], const struct gw_mailbox_id *id, uint64_t position)
 {
     memcpy(key, id, sizeof(*id));
     gw_put_be64(key + sizeof(*id), position);
+}
+
+void mailbox_text(const struct gw_mailbox_id *id, char out[MAILBOX_TEXT_BYTES])
+{
+    for (size_t i = 0; i < sizeof(id->b); i++)
+        snprintf(out + 2 * i, 3, "%02x", id->b[i]);
 }
 
 /* Both sources, each standing at its next message or at NULL. */
@@ -22,16 +30,15 @@ struct merge {
     int err;
 };
 
-/* A spilled value is a record as it was appended; what is not was not written by us. */
-static bool spilled_ok(const struct merge *x, struct gw_bytes key, struct gw_bytes value)
+/* What is none was not written by us. */
+bool mailbox_value_ok(const struct gw_mailbox_id *id, struct gw_bytes key, struct gw_bytes value)
 {
     struct gw_record_head r;
     if (key.len != MAILBOX_KEY_BYTES || value.len < sizeof(r))
         return false;
     memcpy(&r, value.p, sizeof(r));
     return r.len == value.len && r.kind == GW_RECORD_MESSAGE &&
-           r.position == gw_be64(key.p + sizeof(x->id)) &&
-           memcmp(&r.mailbox, &x->id, sizeof(x->id)) == 0;
+           r.position == gw_be64(key.p + sizeof(*id)) && memcmp(&r.mailbox, id, sizeof(*id)) == 0;
 }
 
 static void spilled_settle(struct merge *x)
@@ -43,12 +50,14 @@ static void spilled_settle(struct merge *x)
         if (x->m != NULL && key.len == MAILBOX_KEY_BYTES &&
             window_decides(x->m, gw_be64(key.p + sizeof(x->id))))
             continue;
-        if (spilled_ok(x, key, value)) {
+        if (mailbox_value_ok(&x->id, key, value)) {
             x->spilled = (const void *)value.p;
             return;
         }
+        char name[MAILBOX_TEXT_BYTES];
+        mailbox_text(&x->id, name);
         GW_COUNT(s->storage_counters.damaged);
-        store_report(s, "a stored message is damaged and left out");
+        store_report(s, "a stored message of mailbox %s is damaged and left out", name);
     }
     x->err = s->ops->status(x->it);
 }
@@ -105,6 +114,18 @@ static void merge_close(struct merge *x)
     x->s->ops->iter_free(&x->it);
 }
 
+static void open_what_was_read(struct gw_store *s, const struct gw_store_request *r,
+                               struct gw_store_completion *done)
+{
+    unsigned lost = reseal_open_run(s, r->identity, r->data, &done->len);
+    if (lost == 0)
+        return;
+    GW_COUNT_ADD(s->storage_counters.damaged, lost);
+    char name[MAILBOX_TEXT_BYTES];
+    mailbox_text(&r->mailbox, name);
+    store_report(s, "%u messages of mailbox %s do not open and are left out", lost, name);
+}
+
 void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done)
 {
@@ -139,6 +160,8 @@ void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
         done->status = count == 0 ? x.err : 0;
     }
     merge_close(&x);
+    if (!done->status && r->identity != NULL && s->cfg.keys != NULL)
+        open_what_was_read(s, r, done);
     GW_COUNT(s->storage_counters.reads);
     GW_COUNT_ADD(s->storage_counters.read_records, count);
 }
@@ -218,6 +241,8 @@ void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
     s->dropped[s->dropped_count++] = d;
     s->ops->batch_clear(s->batch);
     mailbox_delete_all(s, &r->mailbox);
+    uint8_t key[VAULT_ACCOUNT_KEY_BYTES];
+    s->ops->del(s->batch, GW_SPACE_KEYS, vault_account_key(key, &r->mailbox));
     meta_put_dropped(s, s->batch, &d);
     meta_put_state(s, s->batch);
     int err = s->ops->write(s->engine, s->batch, s->cfg.durability == GW_DURABILITY_SYNC);

@@ -257,6 +257,36 @@ uint64_t gw_mem_writes(struct gw_mem_disk *d)
     return n;
 }
 
+static bool blob_holds(const struct ordered_blob *b, const void *bytes, size_t len)
+{
+    return memmem(b->data, b->len, bytes, len) != NULL;
+}
+
+static bool map_holds(const struct ordered *o, const void *bytes, size_t len)
+{
+    for (const struct ordered_node *n = o->head[0]; n != NULL; n = n->next[0])
+        if (blob_holds(n->value, bytes, len))
+            return true;
+    return false;
+}
+
+bool gw_mem_holds(struct gw_mem_disk *d, const void *bytes, size_t len)
+{
+    bool found = false;
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < d->log_count; i++)
+        found |= blob_holds(d->log[i].segment, bytes, len);
+    for (int i = 0; i < GW_SPACE_COUNT; i++)
+        found |= map_holds(&d->now[i], bytes, len) || map_holds(&d->synced[i], bytes, len);
+    for (size_t i = 0; i < d->unsynced_count; i++) {
+        const struct change_list *l = &d->unsynced[i].changes;
+        for (size_t k = 0; k < l->count; k++)
+            found |= blob_holds(l->v[k].value, bytes, len);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return found;
+}
+
 /* ---- engine: life ---- */
 
 /* After one refused write there are no others until the disk is opened anew. */
@@ -433,6 +463,14 @@ static bool mem_log_trim_frees(struct gw_engine *e, uint64_t below)
     return frees;
 }
 
+static void log_cut_below(struct gw_mem_disk *d, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ordered_blob_put(d->log[i].segment);
+    memmove(d->log, d->log + n, (d->log_count - n) * sizeof(*d->log));
+    d->log_count -= n;
+}
+
 static void mem_log_trim(struct gw_engine *e, uint64_t below)
 {
     struct gw_mem_disk *d = e->disk;
@@ -440,12 +478,24 @@ static void mem_log_trim(struct gw_engine *e, uint64_t below)
     if (d->open_by == e) {
         /* What the log still held must have reached the keys by now. */
         check(d->unsynced_count == 0 || d->faults.sync_ignored);
-        size_t n = count_below(d, below);
-        for (size_t i = 0; i < n; i++)
-            ordered_blob_put(d->log[i].segment);
-        memmove(d->log, d->log + n, (d->log_count - n) * sizeof(*d->log));
-        d->log_count -= n;
+        log_cut_below(d, count_below(d, below));
     }
+    pthread_mutex_unlock(&d->lock);
+}
+
+static int mem_log_roll(struct gw_engine *e, uint64_t number)
+{
+    return 0;
+}
+
+static void mem_log_scrub(struct gw_engine *e, uint64_t below)
+{
+    struct gw_mem_disk *d = e->disk;
+    pthread_mutex_lock(&d->lock);
+    size_t n = 0;
+    while (d->open_by == e && n < d->log_count && d->log[n].number < below)
+        n++;
+    log_cut_below(d, n);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -539,22 +589,54 @@ static int mem_write(struct gw_engine *e, struct gw_batch *b, bool sync)
     return err;
 }
 
-static int mem_ingest(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n)
+static int ingest_locked(struct gw_engine *e, const struct change_list *l)
 {
     struct gw_mem_disk *d = e->disk;
-    pthread_mutex_lock(&d->lock);
     int err = d->open_by != e || refused_before(d) ? -EIO : fault(d);
-    if (!err)
-        d->writes++;
-    for (size_t i = 0; i < n && !err; i++) {
-        struct ordered_blob *value = ordered_blob_new(v[i].value);
-        ordered_set(&d->now[space], v[i].key, value);
-        if (!d->faults.sync_ignored)
-            ordered_set(&d->synced[space], v[i].key, value);
-        ordered_blob_put(value);
-    }
-    pthread_mutex_unlock(&d->lock);
+    if (err)
+        return err;
+    d->writes++;
+    changes_apply(l, d->now);
+    if (!d->faults.sync_ignored)
+        changes_apply(l, d->synced);
+    return 0;
+}
+
+/* The source may read from the disk, so it is asked without its lock. */
+static int mem_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
+{
+    struct change_list l = {0};
+    struct gw_pair pair;
+    int more;
+    while ((more = from->next(from, &pair)) > 0)
+        change_add(&l, CHANGE_PUT, space, pair.key, pair.value);
+    pthread_mutex_lock(&e->disk->lock);
+    int err = more < 0 ? more : ingest_locked(e, &l);
+    changes_free(&l);
+    pthread_mutex_unlock(&e->disk->lock);
     return err;
+}
+
+/* What was deleted is gone from memory at once. */
+static int mem_erase(struct gw_engine *e, enum gw_space space)
+{
+    return 0;
+}
+
+static void mem_stats(struct gw_engine *e, struct gw_engine_stats *out)
+{
+    struct gw_mem_disk *d = e->disk;
+    *out = (struct gw_engine_stats){.log_files = 1};
+    pthread_mutex_lock(&d->lock);
+    for (int i = 0; i < GW_SPACE_COUNT; i++) {
+        for (const struct ordered_node *n = d->now[i].head[0]; n != NULL; n = n->next[0]) {
+            out->spaces[i].keys++;
+            out->spaces[i].disk_bytes += n->key_len + n->value->len;
+        }
+    }
+    for (size_t i = 0; i < d->log_count; i++)
+        out->log_file_bytes += d->log[i].segment->len;
+    pthread_mutex_unlock(&d->lock);
 }
 
 static bool mem_busy(struct gw_engine *e)
@@ -692,6 +774,8 @@ const struct gw_engine_ops gw_engine_mem = {
     .log_pressed = mem_log_pressed,
     .log_trim_frees = mem_log_trim_frees,
     .log_trim = mem_log_trim,
+    .log_roll = mem_log_roll,
+    .log_scrub = mem_log_scrub,
     .damaged = mem_damaged,
     .batch_new = mem_batch_new,
     .batch_free = mem_batch_free,
@@ -701,6 +785,8 @@ const struct gw_engine_ops gw_engine_mem = {
     .del_range = mem_del_range,
     .write = mem_write,
     .ingest = mem_ingest,
+    .erase = mem_erase,
+    .stats = mem_stats,
     .busy = mem_busy,
     .get = mem_get,
     .iter_new = mem_iter_new,

@@ -7,6 +7,7 @@
 #define GW_STORAGE_MEM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct gw_mem_disk;
@@ -35,5 +36,8 @@ struct gw_mem_faults {
 
 void gw_mem_set_faults(struct gw_mem_disk *d, const struct gw_mem_faults *f);
 uint64_t gw_mem_writes(struct gw_mem_disk *d);
+
+/* Whether these bytes are anywhere on it: in the log, in a space, or in what is not yet synced. */
+bool gw_mem_holds(struct gw_mem_disk *d, const void *bytes, size_t len);
 
 #endif

@@ -73,6 +73,31 @@ static int make_fresh(struct gw_store *s)
     return s->ops->write(s->engine, s->batch, true);
 }
 
+/* Since the backup was made positions and segment numbers were given out that it knows nothing of:
+ * go on where none of them can be. */
+#define RESTORED_STEP (UINT64_C(1) << 32)
+
+void meta_put_restored(const struct gw_engine_ops *ops, struct gw_batch *b)
+{
+    uint32_t yes = 1;
+    ops->put(b, GW_SPACE_META, GW_LIT("restored"), gw_bytes(&yes, sizeof(yes)));
+}
+
+static int step_if_restored(struct gw_store *s)
+{
+    uint32_t yes;
+    int status = get_exact(s, GW_LIT("restored"), &yes, sizeof(yes));
+    if (status)
+        return status == -ENOENT ? 0 : status;
+    s->state.position_floor += RESTORED_STEP;
+    s->state.segment_next += RESTORED_STEP;
+    s->state.segment_oldest = s->state.segment_next;
+    s->ops->batch_clear(s->batch);
+    meta_put_state(s, s->batch);
+    s->ops->del(s->batch, GW_SPACE_META, GW_LIT("restored"));
+    return s->ops->write(s->engine, s->batch, true);
+}
+
 static int load_dropped(struct gw_store *s)
 {
     struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_META, GW_LIT(DROPPED_PREFIX));
@@ -112,6 +137,8 @@ int meta_load(struct gw_store *s, char err[256])
     if (!status)
         status = get_exact(s, GW_LIT("version"), &s->version_next, sizeof(s->version_next));
     s->version_reserved = s->version_next;
+    if (!status)
+        status = step_if_restored(s);
     if (!status)
         status = load_dropped(s);
     if (status)

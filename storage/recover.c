@@ -89,6 +89,8 @@ static int drop_again(struct gw_store *s)
 int store_recover(struct gw_store *s, char err[256])
 {
     int status = meta_load(s, err);
+    if (!status)
+        status = vault_load(s, err);
     if (status)
         return status;
     status = drop_again(s);

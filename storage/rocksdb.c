@@ -327,6 +327,16 @@ static void rocks_log_trim(struct gw_engine *e, uint64_t below)
     log_file_trim(e->log, below);
 }
 
+static int rocks_log_roll(struct gw_engine *e, uint64_t number)
+{
+    return log_file_roll(e->log, number);
+}
+
+static void rocks_log_scrub(struct gw_engine *e, uint64_t below)
+{
+    log_file_scrub(e->log, below);
+}
+
 static bool rocks_damaged(const struct gw_engine *e)
 {
     return e->damaged;
@@ -383,33 +393,214 @@ static int rocks_write(struct gw_engine *e, struct gw_batch *b, bool sync)
 
 /* ---- sorted files ---- */
 
-static char *write_sorted(struct gw_engine *e, const struct gw_pair *v, size_t n)
+static int write_sorted(struct gw_engine *e, struct gw_pair_source *from)
 {
     char *text = NULL;
+    struct gw_pair pair;
+    int more = 0;
     rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(e->env_options, e->ingest_options);
     rocksdb_sstfilewriter_open(w, e->ingest_path, &text);
-    for (size_t i = 0; i < n && text == NULL; i++)
-        rocksdb_sstfilewriter_put(w, (const char *)v[i].key.p, v[i].key.len,
-                                  (const char *)v[i].value.p, v[i].value.len, &text);
-    if (text == NULL)
+    while (text == NULL && (more = from->next(from, &pair)) > 0)
+        rocksdb_sstfilewriter_put(w, (const char *)pair.key.p, pair.key.len,
+                                  (const char *)pair.value.p, pair.value.len, &text);
+    if (text == NULL && more == 0)
         rocksdb_sstfilewriter_finish(w, &text); /* synced */
     rocksdb_sstfilewriter_destroy(w);
-    return text;
+    return more < 0 ? more : take_status(text);
 }
 
 /* While a file is taken over RocksDB stops other writers, and first flushes a memtable that
  * overlaps it: so this is done before, when nobody waits for it. */
-static int rocks_ingest(struct gw_engine *e, enum gw_space space, const struct gw_pair *v, size_t n)
+static int take_over(struct gw_engine *e, enum gw_space space)
 {
-    char *text = write_sorted(e, v, n);
+    const char *files[] = {e->ingest_path};
+    char *text = NULL;
+    rocksdb_flush_cf(e->db, e->flush_options, e->cf[space], &text);
     if (text == NULL)
-        rocksdb_flush_cf(e->db, e->flush_options, e->cf[space], &text);
-    if (text == NULL) {
-        const char *files[] = {e->ingest_path};
         rocksdb_ingest_external_file_cf(e->db, e->cf[space], files, 1, e->ingest_how, &text);
-    }
-    unlink(e->ingest_path);
     return take_status(text);
+}
+
+static int rocks_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
+{
+    int err = write_sorted(e, from);
+    if (!err)
+        err = take_over(e, space);
+    unlink(e->ingest_path);
+    return err;
+}
+
+/* ---- upkeep ---- */
+
+/* Every space's memtable goes to a file, so that RocksDB's log so far is needed no more. */
+static char *flush_all(struct gw_engine *e)
+{
+    char *text = NULL;
+    for (int i = 0; i < GW_SPACE_COUNT && text == NULL; i++)
+        rocksdb_flush_cf(e->db, e->flush_options, e->cf[i], &text);
+    return text;
+}
+
+/* Files that nothing refers to go at some time; this makes it now, in this thread. */
+static char *purge_files(struct gw_engine *e)
+{
+    char *text = NULL;
+    rocksdb_disable_file_deletions(e->db, &text);
+    if (text == NULL)
+        rocksdb_enable_file_deletions(e->db, 1, &text);
+    return text;
+}
+
+static void compact(struct gw_engine *e, enum gw_space space)
+{
+    rocksdb_compactoptions_t *o = rocksdb_compactoptions_create();
+    /* Other compactions go on; the files of the last level are rewritten, too, each once. */
+    rocksdb_compactoptions_set_exclusive_manual_compaction(o, 0);
+    rocksdb_compactoptions_set_bottommost_level_compaction(o, 3);
+    rocksdb_compact_range_cf_opt(e->db, e->cf[space], o, NULL, 0, NULL, 0);
+    rocksdb_compactoptions_destroy(o);
+}
+
+static int rocks_erase(struct gw_engine *e, enum gw_space space)
+{
+    char *text = flush_all(e);
+    if (text == NULL) {
+        compact(e, space);
+        text = purge_files(e);
+    }
+    return take_status(text);
+}
+
+static rocksdb_backup_engine_t *open_backups(const char *dir, char **text)
+{
+    rocksdb_backup_engine_options_t *o = rocksdb_backup_engine_options_create(dir);
+    rocksdb_env_t *env = rocksdb_create_default_env();
+    /* Table files are shared between backups, under names that hold their checksums. */
+    rocksdb_backup_engine_options_set_share_table_files(o, 1);
+    rocksdb_backup_engine_options_set_sync(o, 1);
+    rocksdb_backup_engine_t *b = rocksdb_backup_engine_open_opts(o, env, text);
+    rocksdb_env_destroy(env);
+    rocksdb_backup_engine_options_destroy(o);
+    return b;
+}
+
+/* The newest `max`, oldest first. How many. */
+static unsigned describe_backups(rocksdb_backup_engine_t *b, struct gw_engine_backup *out,
+                                 unsigned max)
+{
+    const rocksdb_backup_engine_info_t *info = rocksdb_backup_engine_get_backup_info(b);
+    unsigned count = (unsigned)rocksdb_backup_engine_info_count(info), n = 0;
+    for (unsigned i = count > max ? count - max : 0; i < count; i++)
+        out[n++] = (struct gw_engine_backup){
+            .id = rocksdb_backup_engine_info_backup_id(info, (int)i),
+            .count = count,
+            .bytes = rocksdb_backup_engine_info_size(info, (int)i),
+            .made_at = rocksdb_backup_engine_info_timestamp(info, (int)i)};
+    rocksdb_backup_engine_info_destroy(info);
+    return n;
+}
+
+static int rocks_backup(struct gw_engine *e, const char *dir, unsigned keep,
+                        struct gw_engine_backup *out)
+{
+    char *text = NULL;
+    rocksdb_backup_engine_t *b = open_backups(dir, &text);
+    if (text != NULL)
+        return take_status(text);
+    rocksdb_backup_engine_create_new_backup_flush(b, e->db, 1, &text);
+    if (text == NULL)
+        rocksdb_backup_engine_purge_old_backups(b, keep, &text);
+    bool made = text == NULL && describe_backups(b, out, 1) == 1;
+    rocksdb_backup_engine_close(b);
+    return text != NULL ? take_status(text) : made ? 0 : -EIO;
+}
+
+/* Opening a directory for backups makes it: so one that is absent is refused before. */
+static rocksdb_backup_engine_t *open_existing(const char *dir, char err[256])
+{
+    char meta[320], *text = NULL;
+    struct stat st;
+    snprintf(meta, sizeof(meta), "%.300s/meta", dir);
+    if (stat(meta, &st) != 0) {
+        snprintf(err, 256, "there are no backups in %.180s", dir);
+        return NULL;
+    }
+    rocksdb_backup_engine_t *b = open_backups(dir, &text);
+    if (text == NULL)
+        return b;
+    snprintf(err, 256, "%.250s", text);
+    rocksdb_free(text);
+    return NULL;
+}
+
+static int rocks_backups(const char *dir, struct gw_engine_backup *out, unsigned max, char err[256])
+{
+    rocksdb_backup_engine_t *b = open_existing(dir, err);
+    if (b == NULL)
+        return -ENOENT;
+    int n = (int)describe_backups(b, out, max);
+    rocksdb_backup_engine_close(b);
+    return n;
+}
+
+static int check_empty(const char *path, char err[256])
+{
+    DIR *d = opendir(path);
+    if (d == NULL && errno == ENOENT)
+        return 0;
+    bool empty = d != NULL;
+    struct dirent *f;
+    while (empty && (f = readdir(d)) != NULL)
+        empty = strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0;
+    if (d != NULL)
+        closedir(d);
+    if (!empty)
+        snprintf(err, 256, "%.180s is not empty: nothing is restored over it", path);
+    return empty ? 0 : -ENOTEMPTY;
+}
+
+static int rocks_restore(const char *dir, uint32_t id, const char *path, char err[256])
+{
+    char keys[256], *text = NULL;
+    int status = strlen(path) > 180 ? -ENAMETOOLONG : check_empty(path, err);
+    if (!status)
+        status = make_dir(path, err);
+    if (status)
+        return status;
+    rocksdb_backup_engine_t *b = open_existing(dir, err);
+    if (b == NULL)
+        return -ENOENT;
+    snprintf(keys, sizeof(keys), "%s/keys", path);
+    rocksdb_restore_options_t *o = rocksdb_restore_options_create();
+    rocksdb_backup_engine_verify_backup(b, id, &text);
+    if (text == NULL)
+        rocksdb_backup_engine_restore_db_from_backup(b, keys, keys, o, id, &text);
+    rocksdb_restore_options_destroy(o);
+    rocksdb_backup_engine_close(b);
+    if (text != NULL)
+        snprintf(err, 256, "%.250s", text);
+    return take_status(text);
+}
+
+static uint64_t property(struct gw_engine *e, enum gw_space space, const char *name)
+{
+    uint64_t value = 0;
+    return rocksdb_property_int_cf(e->db, e->cf[space], name, &value) == 0 ? value : 0;
+}
+
+static void rocks_stats(struct gw_engine *e, struct gw_engine_stats *out)
+{
+    struct log_file_counts log = log_file_counts(e->log);
+    *out = (struct gw_engine_stats){
+        .log_files = log.used, .log_free_files = log.free, .log_file_bytes = log.file_bytes};
+    for (int i = 0; i < GW_SPACE_COUNT; i++) {
+        enum gw_space space = (enum gw_space)i;
+        out->spaces[i].keys = property(e, space, "rocksdb.estimate-num-keys");
+        out->spaces[i].disk_bytes = property(e, space, "rocksdb.total-sst-files-size");
+        out->spaces[i].memory_bytes = property(e, space, "rocksdb.cur-size-all-mem-tables");
+        out->spaces[i].pending_bytes =
+            property(e, space, "rocksdb.estimate-pending-compaction-bytes");
+    }
 }
 
 /* Sorted runs that a read of a mailbox has to look into. */
@@ -417,10 +608,7 @@ static int rocks_ingest(struct gw_engine *e, enum gw_space space, const struct g
 
 static bool rocks_busy(struct gw_engine *e)
 {
-    uint64_t runs = 0;
-    return rocksdb_property_int_cf(e->db, e->cf[GW_SPACE_MAILBOX], "rocksdb.num-files-at-level0",
-                                   &runs) == 0 &&
-           runs > RUNS_BUSY;
+    return property(e, GW_SPACE_MAILBOX, "rocksdb.num-files-at-level0") > RUNS_BUSY;
 }
 
 /* ---- reads ---- */
@@ -519,6 +707,8 @@ const struct gw_engine_ops gw_engine_rocksdb = {
     .log_pressed = rocks_log_pressed,
     .log_trim_frees = rocks_log_trim_frees,
     .log_trim = rocks_log_trim,
+    .log_roll = rocks_log_roll,
+    .log_scrub = rocks_log_scrub,
     .damaged = rocks_damaged,
     .batch_new = rocks_batch_new,
     .batch_free = rocks_batch_free,
@@ -528,6 +718,11 @@ const struct gw_engine_ops gw_engine_rocksdb = {
     .del_range = rocks_del_range,
     .write = rocks_write,
     .ingest = rocks_ingest,
+    .erase = rocks_erase,
+    .backup = rocks_backup,
+    .backups = rocks_backups,
+    .restore = rocks_restore,
+    .stats = rocks_stats,
     .busy = rocks_busy,
     .get = rocks_get,
     .iter_new = rocks_iter_new,

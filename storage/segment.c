@@ -28,18 +28,22 @@ const struct gw_record_head *gw_record_next(const void *base, size_t len, size_t
     return r;
 }
 
-static bool remove_body_ok(const struct gw_record_head *r)
+bool gw_removal_ok(const uint8_t *ranges, unsigned count)
 {
-    if (r->aux == 0 || gw_record_body_len(r) != r->aux * sizeof(struct gw_position_range))
-        return false;
-    const uint8_t *p = gw_record_body(r);
-    for (unsigned i = 0; i < r->aux; i++, p += sizeof(struct gw_position_range)) {
+    for (unsigned i = 0; i < count; i++, ranges += sizeof(struct gw_position_range)) {
         struct gw_position_range range;
-        memcpy(&range, p, sizeof(range));
+        memcpy(&range, ranges, sizeof(range));
         if (range.first == 0 || range.first > range.last)
             return false;
     }
     return true;
+}
+
+static bool remove_body_ok(const struct gw_record_head *r)
+{
+    if (r->aux == 0 || gw_record_body_len(r) != r->aux * sizeof(struct gw_position_range))
+        return false;
+    return r->incarnation != 0 || gw_removal_ok(gw_record_body(r), r->aux);
 }
 
 static bool record_ok(const struct gw_record_head *r)

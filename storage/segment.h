@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define GW_SEGMENT_MAGIC     0x47534557444f4721ull
-#define GW_SEGMENT_VERSION   1
+#define GW_SEGMENT_VERSION   2
 #define GW_SEGMENT_BYTES_MAX (1u << 20)
 
 /* First 16 bytes of the SHA-256 of the account's identity key. */
@@ -35,9 +35,14 @@ struct gw_segment_head {
 
 enum gw_record_kind {
     GW_RECORD_MESSAGE = 1, /* sealed: struct gw_stored_meta and the stanza */
-    GW_RECORD_REMOVE = 2,  /* clear: aux ranges of positions of the mailbox that are delivered or expired */
+    GW_RECORD_REMOVE = 2,  /* sealed: aux ranges of positions of the mailbox that are delivered or
+                              expired; clear (incarnation 0) only in a store without keys */
     GW_RECORD_EVENTS = 3,  /* sealed: packed receipt events, see storage/event.h; mailbox is zero */
 };
+
+/* Flags of a record. */
+#define GW_RECORD_ACCOUNT_KEY 1u /* spilled: under the account's key; incarnation: its generation */
+#define GW_RECORD_OPENED      2u /* the store has opened it for its reader; never on disk */
 
 struct gw_record_head {
     uint32_t len; /* head and body, without the padding to 8 */
@@ -47,7 +52,8 @@ struct gw_record_head {
     uint64_t position;
     struct gw_mailbox_id mailbox;
     uint32_t incarnation;  /* which key; 0 for clear records */
-    uint32_t nonce_thread; /* nonce = nonce_thread (LE 4) || nonce_counter (LE 8) */
+    uint32_t nonce_thread; /* nonce = nonce_thread (LE 4) || nonce_counter (LE 8); under an
+                              account's key 12 random bytes */
     uint64_t nonce_counter;
     uint8_t tag[16]; /* AES-256-GCM tag */
 };
@@ -83,6 +89,9 @@ int gw_segment_check(const void *segment, size_t len);
  * when what follows is not a whole record. Start with gw_segment_first_off() for a segment, 0 for a
  * run of records as gw_store reads return it. */
 const struct gw_record_head *gw_record_next(const void *base, size_t len, size_t *off);
+
+/* Whether the ranges of a REMOVE, opened, make sense. */
+bool gw_removal_ok(const uint8_t *ranges, unsigned count);
 
 static inline size_t gw_segment_first_off(void)
 {

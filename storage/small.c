@@ -14,15 +14,21 @@ static struct gw_bytes small_key(uint8_t buf[SMALL_KEY_BYTES_MAX], const struct 
     return gw_bytes(buf, 1 + (size_t)r->key_len);
 }
 
+enum gw_space small_space(uint8_t ns)
+{
+    return ns == GW_NS_KEY || ns == GW_NS_ACCOUNT_KEY ? GW_SPACE_KEYS : GW_SPACE_SMALL;
+}
+
 /* The whole record into scratch: 0, *value; or -ENOENT, -EIO, -EBADMSG. */
 static int load(struct gw_store *s, struct gw_bytes key, struct gw_bytes *value)
 {
     size_t len = 0;
     uint8_t *buf = store_scratch(s, 4096);
-    int err = s->ops->get(s->engine, GW_SPACE_SMALL, key, buf, s->scratch_cap, &len);
+    enum gw_space space = small_space(key.p[0]);
+    int err = s->ops->get(s->engine, space, key, buf, s->scratch_cap, &len);
     if (!err && len > s->scratch_cap) {
         buf = store_scratch(s, len);
-        err = s->ops->get(s->engine, GW_SPACE_SMALL, key, buf, s->scratch_cap, &len);
+        err = s->ops->get(s->engine, space, key, buf, s->scratch_cap, &len);
     }
     *value = gw_bytes(buf, len);
     return err ? err : len < VERSION_BYTES ? -EBADMSG : 0;
@@ -75,7 +81,7 @@ void small_scan(struct gw_store *s, const struct gw_store_request *r,
 {
     uint8_t buf[SMALL_KEY_BYTES_MAX];
     struct gw_bytes after = small_key(buf, r);
-    struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_SMALL, gw_bytes(&r->ns, 1));
+    struct gw_iter *it = s->ops->iter_new(s->engine, small_space(r->ns), gw_bytes(&r->ns, 1));
     size_t needed = 0;
     for (s->ops->seek(it, after); s->ops->valid(it); s->ops->next(it)) {
         struct gw_bytes key = s->ops->key(it), value = s->ops->value(it);
@@ -134,17 +140,30 @@ static int current_version(struct gw_store *s, unsigned bucket, const struct gw_
         return 0;
     }
     size_t len;
-    int err = s->ops->get(s->engine, GW_SPACE_SMALL, key, version, sizeof(*version), &len);
+    int err =
+        s->ops->get(s->engine, small_space(r->ns), key, version, sizeof(*version), &len);
     return err == -ENOENT ? 0 : err ? err : len < VERSION_BYTES ? -EBADMSG : 0;
 }
 
-static void put_small(struct gw_store *s, const struct gw_store_request *r, struct gw_bytes key,
-                      uint64_t version)
+uint64_t small_put(struct gw_store *s, struct gw_batch *b, struct gw_bytes key,
+                   struct gw_bytes value)
 {
-    uint8_t *value = store_scratch(s, VERSION_BYTES + r->data_len);
-    memcpy(value, &version, VERSION_BYTES);
-    memcpy(value + VERSION_BYTES, r->data, r->data_len);
-    s->ops->put(s->batch, GW_SPACE_SMALL, key, gw_bytes(value, VERSION_BYTES + r->data_len));
+    uint64_t version = s->version_next++;
+    if (version >= s->version_reserved)
+        meta_put_version(s, b);
+    uint8_t *with_version = store_scratch(s, VERSION_BYTES + value.len);
+    memcpy(with_version, &version, VERSION_BYTES);
+    memcpy(with_version + VERSION_BYTES, value.p, value.len);
+    s->ops->put(b, small_space(key.p[0]), key,
+                gw_bytes(with_version, VERSION_BYTES + value.len));
+    return version;
+}
+
+/* An account that did not exist gets a key along with its record. */
+static int put_account_key(struct gw_store *s, const struct gw_store_request *r)
+{
+    bool made = r->identity != NULL && r->from == 0 && s->cfg.keys != NULL;
+    return made ? vault_put_fresh(s, s->batch, r->identity) : 0;
 }
 
 /* Decides one CAS and adds what it writes to the batch. */
@@ -158,17 +177,15 @@ static void decide(struct gw_store *s, const struct gw_store_request *r,
     done->status = current_version(s, bucket, r, key, &version);
     if (!done->status && version != r->from)
         done->status = r->from == 0 ? -EEXIST : -ESTALE;
+    if (!done->status && r->data_len > 0)
+        done->status = put_account_key(s, r);
     if (done->status)
         return;
     uint64_t fresh = 0;
-    if (r->data_len == 0) {
-        s->ops->del(s->batch, GW_SPACE_SMALL, key);
-    } else {
-        fresh = s->version_next++;
-        if (fresh >= s->version_reserved)
-            meta_put_version(s, s->batch);
-        put_small(s, r, key, fresh);
-    }
+    if (r->data_len == 0)
+        s->ops->del(s->batch, small_space(r->ns), key);
+    else
+        fresh = small_put(s, s->batch, key, gw_bytes(r->data, r->data_len));
     done->seq = fresh;
     s->cas[s->cas_count] =
         (struct cas_pending){.r = r, .version = fresh, .next = s->cas_buckets[bucket]};

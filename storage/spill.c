@@ -9,8 +9,10 @@
  * log gives up what was spilled only after the keys were synced. A message that was delivered
  * before it came to this costs nothing.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
+#include "reseal.h"
 #include "store_int.h"
 
 /* ---- gathering ---- */
@@ -70,14 +72,36 @@ static int by_key(const void *a, const void *b)
     return memcmp(x->key.p, y->key.p, MAILBOX_KEY_BYTES);
 }
 
-/* The spill thread's work. Nobody writes to frozen records or to p->messages meanwhile. */
-static void write_file(struct gw_store *s)
+static void sort_pairs(struct gw_store *s)
 {
     struct spill *p = &s->spill;
     for (size_t i = 0; i < p->message_count; i++)
         p->pairs[i] = pair_of(s, &p->messages[i]);
     qsort(p->pairs, p->message_count, sizeof(*p->pairs), by_key);
-    p->err = s->ops->ingest(s->engine, GW_SPACE_MAILBOX, p->pairs, p->message_count);
+}
+
+static void reseal_pairs(struct gw_store *s, struct reseal *x)
+{
+    struct spill *p = &s->spill;
+    reseal_begin(x, s, &p->hand, p->reseal_buf, p->pairs, p->message_count);
+}
+
+static void reseal_done(struct gw_store *s, struct reseal *x)
+{
+    reseal_end(x);
+    s->spill.resealed = x->resealed;
+    s->spill.unkeyed = x->unkeyed;
+}
+
+/* The spill thread's work. Nobody writes to frozen records or to p->messages meanwhile. */
+static void write_file(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    struct reseal x;
+    sort_pairs(s);
+    reseal_pairs(s, &x);
+    p->err = s->ops->ingest(s->engine, GW_SPACE_MAILBOX, &x.source);
+    reseal_done(s, &x);
     atomic_store(&p->asked, false);
     atomic_store(&p->done, true);
     wake_up(&s->storage_wake);
@@ -176,6 +200,18 @@ static void put_progress(struct gw_store *s)
     meta_put_state(s, s->batch);
 }
 
+static void count_resealed(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    GW_COUNT_ADD(s->storage_counters.resealed, p->resealed);
+    GW_COUNT_ADD(s->storage_counters.unkeyed, p->unkeyed);
+    if (p->unkeyed > 0)
+        store_report(s,
+                     "%" PRIu64 " messages are spilled as they were: they do not open, or their "
+                     "accounts' keys do not",
+                     p->unkeyed);
+}
+
 /* All is written: the segments leave the window. */
 static void finish(struct gw_store *s)
 {
@@ -186,6 +222,7 @@ static void finish(struct gw_store *s)
     atomic_store_explicit(&s->segment_oldest, s->state.segment_oldest, memory_order_relaxed);
     GW_COUNT_ADD(s->storage_counters.spilled, p->message_count);
     GW_COUNT_ADD(s->storage_counters.spilled_segments, p->segment_count);
+    count_resealed(s);
     p->phase = SPILL_IDLE;
     wake_up(&s->commit_wake);
     spill_trim_log(s);
@@ -197,17 +234,30 @@ static void fail(struct gw_store *s, int err)
     store_fail(s, "spill", err);
 }
 
+/* Into the batch. */
+static int put_messages(struct gw_store *s)
+{
+    struct reseal x;
+    struct gw_pair pair;
+    int more;
+    sort_pairs(s);
+    reseal_pairs(s, &x);
+    while ((more = x.source.next(&x.source, &pair)) > 0)
+        s->ops->put(s->batch, GW_SPACE_MAILBOX, pair.key, pair.value);
+    reseal_done(s, &x);
+    return more;
+}
+
 /* Few messages: their keys and the progress in one batch. */
 static void write_batch(struct gw_store *s)
 {
     struct spill *p = &s->spill;
     s->ops->batch_clear(s->batch);
-    for (size_t i = 0; i < p->message_count; i++) {
-        struct gw_pair pair = pair_of(s, &p->messages[i]);
-        s->ops->put(s->batch, GW_SPACE_MAILBOX, pair.key, pair.value);
+    int err = put_messages(s);
+    if (!err) {
+        put_progress(s);
+        err = s->ops->write(s->engine, s->batch, false);
     }
-    put_progress(s);
-    int err = s->ops->write(s->engine, s->batch, false);
     if (err) {
         fail(s, err);
         return;
@@ -257,13 +307,19 @@ static bool older_than(const struct window_held *h, uint64_t now_us, uint64_t ag
     return now_us >= h->indexed_us && now_us - h->indexed_us >= age_us;
 }
 
+/* Upkeep waits for it. */
+static bool is_wanted(const struct gw_store *s, const struct window_held *h)
+{
+    return h->s.number < upkeep_spill_below(s);
+}
+
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us)
 {
     if (s->spill.phase != SPILL_IDLE)
         return s->spill.phase == SPILL_WRITE ? UINT64_MAX : 0;
     if (s->window.held_count == 0 || atomic_load(&s->failed) || s->ops->busy(s->engine))
         return UINT64_MAX;
-    if (pressed(s))
+    if (pressed(s) || is_wanted(s, window_held_at(&s->window, 0)))
         return 0;
     uint64_t since_us = window_held_at(&s->window, 0)->indexed_us;
     uint64_t age_us = now_us > since_us ? now_us - since_us : 0;
@@ -279,7 +335,7 @@ static uint64_t choose_until(const struct gw_store *s, uint64_t now_us)
     size_t i = 0;
     for (; i < s->window.held_count; i++) {
         const struct window_held *h = window_held_at(&s->window, i);
-        if (!older_than(h, now_us, s->cfg.spill_after_us / 2) &&
+        if (!older_than(h, now_us, s->cfg.spill_after_us / 2) && !is_wanted(s, h) &&
             !(hurry && left > s->cfg.window_bytes_max / 2))
             break;
         left -= h->s.len < left ? h->s.len : left;
@@ -387,6 +443,13 @@ int spill_open(struct gw_store *s)
     p->messages = calloc(max, sizeof(*p->messages));
     p->pairs = calloc(max, sizeof(*p->pairs));
     check(p->messages != NULL && p->pairs != NULL);
+    if (s->cfg.keys != NULL) {
+        p->reseal_buf = malloc(RESEAL_BUF_BYTES);
+        check(p->reseal_buf != NULL);
+        int err = vault_hand_open(&p->hand, SPILL_NONCE_THREAD);
+        if (err)
+            return err;
+    }
     return wake_open(&p->wake);
 }
 
@@ -410,6 +473,8 @@ void spill_close(struct gw_store *s)
         p->thread_runs = false;
     }
     wake_close(&p->wake);
+    vault_hand_close(&p->hand);
+    free(p->reseal_buf);
     free(p->messages);
     free(p->pairs);
     p->messages = NULL;

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "store_int.h"
+#include "walk.h"
 
 /* How long the storage thread sleeps at most: it also looks for segments to spill. */
 #define IDLE_SLEEP_US_MAX 100000
@@ -78,6 +79,29 @@ static void pop_requests(struct gw_store *s)
     }
 }
 
+/* Account keys change between two spills only. One request at a time waits for that. */
+static void rotate_later(struct gw_store *s, const struct popped *p)
+{
+    if (s->rotate_held.client == NULL) {
+        s->rotate_held = *p;
+        return;
+    }
+    struct gw_store_completion done = {.op = p->r.op, .tag = p->r.tag, .status = -EBUSY};
+    store_complete(p->client, &done);
+}
+
+static unsigned rotate_waiting(struct gw_store *s)
+{
+    struct popped p = s->rotate_held;
+    if (p.client == NULL || rotate_must_wait(s, &p.r))
+        return 0;
+    struct gw_store_completion done = {.op = p.r.op, .tag = p.r.tag};
+    s->rotate_held.client = NULL;
+    rotate_some(s, &p.r, &done);
+    store_complete(p.client, &done);
+    return 1;
+}
+
 static void serve_one(struct gw_store *s, const struct popped *p)
 {
     struct gw_store_completion done = {.op = p->r.op, .tag = p->r.tag};
@@ -103,6 +127,24 @@ static void serve_one(struct gw_store *s, const struct popped *p)
     case GW_STORE_TRIM_EVENTS:
         events_trim(s, &p->r, &done);
         break;
+    case GW_STORE_STATS:
+        store_stats(s, &p->r, &done);
+        break;
+    case GW_STORE_ROTATE:
+        if (rotate_must_wait(s, &p->r)) {
+            rotate_later(s, p);
+            return;
+        }
+        rotate_some(s, &p->r, &done);
+        break;
+    case GW_STORE_VERIFY:
+        verify_some(s, &p->r, &done);
+        break;
+    case GW_STORE_SPILL:
+    case GW_STORE_ERASE:
+    case GW_STORE_BACKUP:
+        upkeep_begin(s, p->client, &p->r);
+        return;
     default:
         check(false);
     }
@@ -134,6 +176,8 @@ unsigned store_storage_pass(struct gw_store *s)
         if (s->popped[i].r.op != GW_STORE_CAS)
             serve_one(s, &s->popped[i]);
     small_cas_pass(s);
+    work += rotate_waiting(s);
+    work += upkeep_pass(s);
     wake_completed(s);
     work += spill_pass(s, now_us);
     atomic_store_explicit(&s->window_messages, s->window.message_count, memory_order_relaxed);
@@ -142,7 +186,8 @@ unsigned store_storage_pass(struct gw_store *s)
 
 static bool storage_has_work(const struct gw_store *s)
 {
-    if (gw_ring_count(s->handover) > 0 || atomic_load(&s->spill.done) || atomic_load(&s->stop))
+    if (gw_ring_count(s->handover) > 0 || atomic_load(&s->spill.done) || atomic_load(&s->stop) ||
+        upkeep_has_work(s))
         return true;
     for (unsigned i = 0; i < s->cfg.client_count; i++)
         if (gw_ring_count(s->clients[i].storage_requests) > 0)
@@ -329,8 +374,12 @@ static int open_rings(struct gw_store *s)
         err = wake_open(&s->storage_wake);
     for (unsigned i = 0; i < s->cfg.client_count && !err; i++)
         err = open_client(s, i);
+    if (!err && s->cfg.keys != NULL)
+        err = vault_hand_open(&s->hand, STORAGE_NONCE_THREAD);
     if (!err)
         err = spill_open(s);
+    if (!err)
+        err = upkeep_open(s);
     if (!err)
         err = window_open(&s->window, 2 * s->cfg.window_bytes_max);
     return err;
@@ -338,6 +387,7 @@ static int open_rings(struct gw_store *s)
 
 static void close_all(struct gw_store *s)
 {
+    upkeep_close(s);
     spill_close(s);
     if (s->batch != NULL)
         s->ops->batch_free(&s->batch);
@@ -349,6 +399,7 @@ static void close_all(struct gw_store *s)
     wake_close(&s->commit_wake);
     wake_close(&s->storage_wake);
     window_close(&s->window);
+    vault_hand_close(&s->hand);
     free(s->clients);
     free(s->dropped);
     free(s->scratch);
@@ -367,7 +418,8 @@ static int open_engine(struct gw_store *s, char err[256])
     if (status)
         return status;
     s->batch = s->ops->batch_new(s->engine);
-    return store_recover(s, err);
+    status = store_recover(s, err);
+    return status ? status : vault_begin_incarnation(s, err);
 }
 
 static int start_thread(struct gw_store *s)
@@ -375,6 +427,8 @@ static int start_thread(struct gw_store *s)
     if (!s->cfg.own_thread)
         return 0;
     int err = spill_start(s);
+    if (!err)
+        err = upkeep_start(s);
     if (err)
         return err;
     int e = pthread_create(&s->thread, NULL, storage_main, s);
@@ -424,6 +478,7 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
                            .commit_wake = {.fd = -1},
                            .storage_wake = {.fd = -1},
                            .spill = {.wake = {.fd = -1}},
+                           .upkeep = {.wake = {.fd = -1}},
                            .window = {.region = {.fd = -1}}};
     if (s->cfg.spill_file_min == 0)
         s->cfg.spill_file_min = SPILL_FILE_MIN;
@@ -452,11 +507,12 @@ static void finish_all(struct gw_store *s)
 {
     for (;;) {
         unsigned work = store_storage_pass(s) + gw_store_commit_poll(s);
-        bool waits = s->spill.phase == SPILL_WRITE && !atomic_load(&s->failed);
+        bool waits = (s->spill.phase == SPILL_WRITE && !atomic_load(&s->failed)) ||
+                     s->upkeep.phase == UPKEEP_WORK;
         if (work == 0 && !waits)
             return;
         wake_arm(&s->storage_wake);
-        if (work > 0 || atomic_load(&s->spill.done))
+        if (work > 0 || atomic_load(&s->spill.done) || upkeep_has_work(s))
             wake_disarm(&s->storage_wake);
         else
             wake_sleep(&s->storage_wake, IDLE_SLEEP_US_MAX);

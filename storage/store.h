@@ -7,8 +7,9 @@
  * Nothing here assumes that the store is local or fast; completions of different operations may
  * come in any order, those of APPENDs of one client come in the order submitted.
  *
- * What the store sees is sealed: values, records and events are opaque to it, except record heads
- * (mailbox, position, kind) and REMOVE bodies. See storage/segment.h.
+ * What the engine sees is sealed. The store itself holds the key ring: it opens REMOVE records, seals
+ * what it spills under the account's key instead of the incarnation's, and opens that again for who
+ * reads it; small records and events stay opaque to it. See storage/segment.h and storage/keys.h.
  *
  * Visibility: an APPEND that has completed is seen by every READ, and by every SCAN_EVENTS,
  * submitted after its completion was polled. A record whose removal has completed is not.
@@ -20,7 +21,7 @@
 #include <stdint.h>
 
 #include "../dataplane/base/counters.h"
-#include "segment.h"
+#include "keys.h"
 
 struct gw_store;
 struct gw_store_client;
@@ -43,6 +44,10 @@ struct gw_store_config {
     bool own_thread;           /* the storage thread runs; false: driven by gw_store_storage_poll */
     int storage_cpu;           /* affinity of the storage thread and of all that the engine starts;
                                   -1 inherits */
+    const char *backup_path;   /* where GW_STORE_BACKUP puts what it makes; NULL: nowhere */
+    struct gw_keyring *keys;   /* outlives the store; opening it loads the store's keys into the
+                                  ring and draws a fresh incarnation. NULL: nothing is sealed nor
+                                  opened here, and REMOVE records are clear (tests, benchmarks) */
 
     /* What follows may be left zero. */
     uint32_t spill_file_min;  /* messages from which on a spill becomes a sorted file; 0: chosen */
@@ -58,12 +63,14 @@ struct gw_store_config {
 /* ---- small records: namespaces (one byte, part of the key on disk) ---- */
 enum gw_store_ns {
     GW_NS_ACCOUNT = 1, /* key: bare JID; value: sealed account record (control/account.h) */
-    GW_NS_KEY = 2,     /* key: incarnation, big-endian u32; value: wrapped incarnation key */
+    GW_NS_KEY = 2,     /* key: incarnation, big-endian u32 (0: root); value: struct gw_wrapped_key */
     GW_NS_META = 3,    /* key: a name */
     GW_NS_ROSTER = 4,  /* key: bare JID */
     GW_NS_SESSION = 5,
+    GW_NS_ACCOUNT_KEY = 6, /* key: mailbox; value: struct account_key_record. Comes with the CAS that
+                              makes an account, goes with GW_STORE_DROP_MAILBOX */
 };
-#define GW_STORE_KEY_BYTES_MAX 3071 /* the longest bare JID fits, RFC 7622 section 3.1 */
+#define GW_STORE_KEY_BYTES_MAX GW_SMALL_KEY_BYTES_MAX
 
 /* ---- requests ---- */
 
@@ -74,7 +81,9 @@ enum gw_store_op {
     /* Records of a mailbox with position >= from, in order, removed ones left out, as many as fit
      * into (data, data_len): a run for gw_record_next, offset 0. Completion: len bytes used;
      * next: where to go on reading; more: whether anything is known to be there. A record that
-     * alone exceeds data_len: -EMSGSIZE, len says how much is needed. */
+     * alone exceeds data_len: -EMSGSIZE, len says how much is needed. With `identity` those that are
+     * under the account's key come opened (GW_RECORD_OPENED), and what does not open for this
+     * identity is counted, reported and left out; the others are as they were appended. */
     GW_STORE_READ,
     /* next_position in the completion's `next`: higher than any position ever appended to this
      * mailbox (removed or not), at least 1. Positions of a mailbox rise but need not be dense: the
@@ -82,13 +91,14 @@ enum gw_store_op {
      * removed. `seq`: the lowest position still there, or `next` when it is empty. `len`: how many
      * messages are there, counted no further than `from` (at least to 1). */
     GW_STORE_MAILBOX,
-    /* Forget a mailbox whole (account deleted): what was appended to it by segments that are
-     * complete. Durable when complete. */
+    /* Forget a mailbox whole (account deleted) and its key: what was appended to it by segments that
+     * are complete. Durable when complete. */
     GW_STORE_DROP_MAILBOX,
     /* One small record: value into (data, data_len), version in `seq`. -ENOENT, -EMSGSIZE. */
     GW_STORE_GET,
     /* Write one small record if its version is `expect` (0: must not exist). Durable when complete;
-     * the new version in `seq`. -EEXIST (expect was 0), -ESTALE. data_len == 0 deletes. */
+     * the new version in `seq`. -EEXIST (expect was 0), -ESTALE. data_len == 0 deletes. With
+     * `identity` and expect 0 a key for this account is drawn and kept by the same write. */
     GW_STORE_CAS,
     /* Small records with key > key in namespace, in key order, as many as fit: a run of
      * struct gw_scan_entry. more: whether there are further ones. key_len 0 starts. */
@@ -98,6 +108,25 @@ enum gw_store_op {
     GW_STORE_SCAN_EVENTS,
     /* Forget events of segments below from (ledger retention). */
     GW_STORE_TRIM_EVENTS,
+
+    /* ---- for operators' jobs: one of SPILL, ERASE and BACKUP at a time, others get -EBUSY ---- */
+
+    /* What is durable now leaves the log for mailbox keys, without waiting for its age; the log
+     * goes on in a new file and the old ones are destroyed. next: segments below have left. */
+    GW_STORE_SPILL,
+    /* The same; then the bytes of keys that were deleted or replaced leave the disk, which takes as
+     * long as rewriting all wrapped keys. */
+    GW_STORE_ERASE,
+    /* What is durable now, at least, into the configured backup_path, beside earlier backups; the
+     * newest `from` of them stay. seq: its number; len: how many there are; durable_us: its bytes.
+     * -ENOTSUP: the engine or the configuration has none. */
+    GW_STORE_BACKUP,
+    /* struct gw_store_stats into data. */
+    GW_STORE_STATS,
+    /* A slice of a key rotation: `from` is an enum gw_rotate, data a struct gw_walk. */
+    GW_STORE_ROTATE,
+    /* A slice of a walk over all records: data is a struct gw_walk. */
+    GW_STORE_VERIFY,
     /* Only as a completion, to a client that asked for it by gw_store_follow: segment `seq` is
      * durable. A wake-up: may be left out when the ring is full. */
     GW_STORE_NOTE,
@@ -113,7 +142,7 @@ struct gw_store_request {
     void *data;      /* valid until completion */
     uint64_t from;   /* READ: position; SCAN_EVENTS, TRIM_EVENTS: segment; CAS: expected version */
     struct gw_mailbox_id mailbox;
-    uint64_t reserved;
+    const struct gw_identity *identity; /* READ, CAS; or NULL. Valid until completion */
 };
 _Static_assert(sizeof(struct gw_store_request) == 64, "one cache line");
 
@@ -147,6 +176,55 @@ struct gw_events_entry {
     /* struct gw_record_head and body */
 };
 
+/* ---- for jobs that walk over everything ---- */
+
+/* What operators see of the store's sizes. */
+struct gw_store_stats {
+    uint64_t window_bytes, window_messages, window_mailboxes;
+    uint64_t segment_oldest, segment_next;
+    uint64_t log_files, log_free_files, log_file_bytes;
+    struct gw_store_space {
+        char name[12];
+        uint64_t keys; /* an estimate */
+        uint64_t disk_bytes, memory_bytes, pending_bytes;
+    } spaces[8];
+    unsigned space_count;
+};
+
+enum gw_rotate {
+    GW_ROTATE_INCARNATION, /* draw a new one, in use from now on: one slice */
+    GW_ROTATE_SMALL,       /* small records under it */
+    GW_ROTATE_RETIRE,      /* destroy incarnations that walk->used does not name: one slice */
+    GW_ROTATE_MASTER,      /* wrap every key by the master key that wraps now */
+    GW_ROTATE_ACCOUNTS,    /* draw new account keys, messages under them; not while one spills */
+};
+
+#define GW_WALK_DAMAGES_MAX 64
+
+/* Something that does not open. */
+struct gw_damage {
+    struct gw_mailbox_id mailbox; /* zero: of none */
+    uint64_t position;            /* of a message */
+    char what[96];
+};
+
+/* Where a walk stands and what it has found; all zero begins one. The caller's. */
+struct gw_walk {
+    /* where it goes on */
+    uint8_t stage;
+    bool ended;
+    uint16_t key_len;
+    uint8_t key[1 + GW_STORE_KEY_BYTES_MAX];
+
+    bool heads_only; /* VERIFY: only see which incarnations are in use */
+    uint64_t looked_at, changed, damaged;
+    uint64_t messages, mailboxes, events, small, keys, bytes; /* VERIFY: of what was looked at */
+    uint32_t incarnation; /* INCARNATION: the new one; RETIRE: of those below it */
+    unsigned damage_count; /* in this slice */
+    struct gw_damage damages[GW_WALK_DAMAGES_MAX];
+    uint8_t used[(GW_INCARNATION_MAX + 1) / 8]; /* VERIFY: a bit for each incarnation in use */
+};
+
 /* ---- life ---- */
 
 /* Open and recover; blocks; before any other thread uses it. On error a message for the operator is
@@ -154,6 +232,23 @@ struct gw_events_entry {
 int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char err[256]);
 /* Stops the storage thread after what was submitted is done. Nobody may use clients any more. */
 void gw_store_free(struct gw_store **s);
+
+/* ---- backups, offline ---- */
+
+struct gw_store_backup {
+    uint32_t id;
+    uint64_t bytes;
+    int64_t made_at; /* seconds since 1970 */
+};
+/* Those in a directory, oldest first, at most max: how many, or -ENOENT, -ENOTSUP, with a message
+ * in err. */
+int gw_store_backups(const char *engine, const char *dir, struct gw_store_backup *out,
+                     unsigned max, char err[256]);
+/* A backup, its checksums verified, becomes a store at `path`, which must be absent or empty.
+ * Positions and segment numbers of the new store are above all that were given after the backup was
+ * made. Blocks. 0 or negative errno with a message in err. */
+int gw_store_restore(const char *engine, const char *dir, uint32_t id, const char *path,
+                     char err[256]);
 
 /* ---- for clients ---- */
 
@@ -199,6 +294,8 @@ unsigned gw_store_storage_poll(struct gw_store *s);
     X(small_writes, "small records written")                     \
     X(spilled_segments, "segments dropped from the commit log")  \
     X(damaged, "segments and records that could not be read")    \
+    X(resealed, "messages sealed anew under their account's key") \
+    X(unkeyed, "messages spilled as they were: no key, or they did not open") \
     X(waits, "commit passes that waited for room in the window") \
     X(errors, "operations that the engine failed")
 

@@ -11,6 +11,8 @@
 #include "../dataplane/base/siphash.h"
 #include "engine.h"
 #include "store.h"
+#include "upkeep.h"
+#include "vault.h"
 #include "wake.h"
 #include "window.h"
 
@@ -34,6 +36,10 @@
 #define MAILBOX_KEY_BYTES   (sizeof(struct gw_mailbox_id) + 8)
 #define EVENTS_KEY_BYTES    12
 #define SMALL_KEY_BYTES_MAX (1 + GW_STORE_KEY_BYTES_MAX)
+
+/* Of the sealers of the store's threads; lcores and the control plane have lower ones. */
+#define STORAGE_NONCE_THREAD 2001u
+#define SPILL_NONCE_THREAD   2002u
 
 struct gw_store_client {
     struct gw_store *store;
@@ -121,7 +127,10 @@ struct spill {
     struct wake wake;
     atomic_bool asked, done; /* handed over, and back */
     int err;
-    struct gw_pair *pairs;
+    struct gw_pair *pairs; /* of whichever thread writes this spill, as is what follows */
+    uint8_t *reseal_buf;
+    struct vault_hand hand;
+    uint64_t resealed, unkeyed; /* of this spill */
 };
 
 #define CAS_BUCKETS (2 * PASS_REQUESTS_MAX)
@@ -149,11 +158,13 @@ struct gw_store {
     atomic_bool stop;
     struct wake storage_wake;
     struct gw_batch *batch;
+    struct vault_hand hand;
     struct store_state state;
     uint64_t segment_indexed; /* the highest that this thread knows */
     bool index_dirty;         /* the batch holds deletes of spilled messages */
     uint64_t recovered_end;   /* window: up to here it came from the log at start */
     struct spill spill;
+    struct upkeep upkeep;
     _Atomic uint64_t segment_oldest;
     _Atomic uint64_t window_messages;
     struct dropped *dropped;
@@ -161,6 +172,7 @@ struct gw_store {
     uint64_t version_next, version_reserved;
     struct popped popped[PASS_REQUESTS_MAX];
     unsigned popped_count;
+    struct popped rotate_held; /* waits for the end of a spill; client NULL: none */
     struct cas_pending cas[PASS_REQUESTS_MAX];
     unsigned cas_count;
     uint16_t cas_buckets[CAS_BUCKETS];
@@ -182,22 +194,32 @@ void store_complete(struct gw_store_client *c, const struct gw_store_completion 
 unsigned store_storage_pass(struct gw_store *s);
 
 /* meta.c: what META holds */
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 void meta_put_state(struct gw_store *s, struct gw_batch *b);
 void meta_put_version(struct gw_store *s, struct gw_batch *b);
 void meta_put_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
 void meta_del_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);
 int meta_load(struct gw_store *s, char err[256]);
+/* Marks a store that was restored, before it is opened for the first time. */
+void meta_put_restored(const struct gw_engine_ops *ops, struct gw_batch *b);
 
 /* indexing.c: segments become known to the storage thread */
 unsigned index_handover(struct gw_store *s, uint64_t now_us);
 /* Adds s to the window; what it removes of spilled messages goes to the batch. */
 void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_t now_us);
+/* The ranges of a REMOVE, opened, in scratch; NULL when they are not what somebody with our keys
+ * sealed. */
+const uint8_t *index_open_removal(struct gw_store *s, const struct gw_record_head *r);
 /* Writes the batch that index_segment filled, if it did. */
 void index_flush(struct gw_store *s);
 
 /* mailbox.c */
+#define MAILBOX_TEXT_BYTES (2 * sizeof(struct gw_mailbox_id) + 1)
+/* As operators see it: hexadecimal. */
+void mailbox_text(const struct gw_mailbox_id *id, char out[MAILBOX_TEXT_BYTES]);
 void mailbox_key(uint8_t key[MAILBOX_KEY_BYTES], const struct gw_mailbox_id *id, uint64_t position);
+/* Whether a spilled value is what was appended under this key, but for its seal. */
+bool mailbox_value_ok(const struct gw_mailbox_id *id, struct gw_bytes key, struct gw_bytes value);
 void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done);
 void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
@@ -214,6 +236,8 @@ uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *
 void events_key(uint8_t key[EVENTS_KEY_BYTES], uint64_t segment, uint32_t index);
 void events_scan(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
+/* The first held segment with number >= from. */
+size_t events_held_from(const struct gw_store *s, uint64_t from);
 void events_trim(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
 
@@ -224,6 +248,15 @@ void small_scan(struct gw_store *s, const struct gw_store_request *r,
                 struct gw_store_completion *done);
 /* All CAS of the pass as one durable write, with their completions. */
 void small_cas_pass(struct gw_store *s);
+/* The space that a namespace lies in. */
+enum gw_space small_space(uint8_t ns);
+/* Into the batch, with a version of its own: `key` begins with the namespace. The version. */
+uint64_t small_put(struct gw_store *s, struct gw_batch *b, struct gw_bytes key,
+                   struct gw_bytes value);
+
+/* stats.c */
+void store_stats(struct gw_store *s, const struct gw_store_request *r,
+                 struct gw_store_completion *done);
 
 /* spill.c */
 int spill_open(struct gw_store *s);

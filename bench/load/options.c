@@ -68,7 +68,8 @@ static void print_help(void)
            "  chat     pairs of clients talk, both ways\n"
            "  offline  messages for absent clients, who then log in and must get them in order\n"
            "  login    how fast clients log in\n"
-           "  idle     clients log in and stay\n\n");
+           "  idle     clients log in and stay\n"
+           "  echo, connect, bulk    TCP alone, over our own stack: godwit-load echo --help\n\n");
     for (size_t i = 0; i < LINE_COUNT; i++) {
         int width = printf("  --%s %s", lines[i].name, lines[i].argument ? lines[i].argument : "");
         printf("%*s%s\n", 24 - width > 1 ? 24 - width : 1, "", lines[i].help);

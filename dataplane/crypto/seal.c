@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <intel-ipsec-mb.h>
 #include <openssl/crypto.h>
@@ -19,6 +20,8 @@ struct gw_sealer {
     EVP_CIPHER_CTX *evp;          /* reference; NULL for ipsec-mb */
     struct gcm_key_data key;
 };
+
+#define MAPPED_BYTES ((sizeof(struct gw_sealer) + 4095) & ~(size_t)4095)
 
 static int open_ipsec_mb(struct gw_sealer *s)
 {
@@ -37,10 +40,12 @@ static int open_reference(struct gw_sealer *s)
 
 int gw_sealer_open(struct gw_sealer **out, enum gw_seal_engine engine, uint32_t nonce_thread)
 {
-    struct gw_sealer *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
-    if (s == NULL)
+    struct gw_sealer *s = mmap(NULL, MAPPED_BYTES, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (s == MAP_FAILED)
         return -ENOMEM;
-    memset(s, 0, sizeof(*s));
+    madvise(s, MAPPED_BYTES, MADV_DONTDUMP);
+    (void)mlock(s, MAPPED_BYTES); /* as with the key ring: see docs/OPERATING.md */
     s->nonce_thread = nonce_thread;
     int err = engine == GW_SEAL_IPSEC_MB ? open_ipsec_mb(s) : open_reference(s);
     if (err) {
@@ -59,7 +64,7 @@ void gw_sealer_free(struct gw_sealer **s)
         free_mb_mgr((*s)->mgr);
     EVP_CIPHER_CTX_free((*s)->evp);
     OPENSSL_cleanse(*s, sizeof(**s));
-    free(*s);
+    munmap(*s, MAPPED_BYTES);
     *s = NULL;
 }
 

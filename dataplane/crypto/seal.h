@@ -22,7 +22,7 @@ enum gw_seal_engine { GW_SEAL_IPSEC_MB, GW_SEAL_REFERENCE };
 
 /* nonce_thread: a number that no other sealer of this process has; it is part of every nonce. */
 int gw_sealer_open(struct gw_sealer **out, enum gw_seal_engine engine, uint32_t nonce_thread);
-/* Wipes keys. */
+/* Wipes keys. A sealer's memory is left out of core dumps, and locked where allowed. */
 void gw_sealer_free(struct gw_sealer **s);
 
 /* A nonce that this process has never used: (thread, counter), little-endian. */

@@ -310,9 +310,6 @@ int gw_dpdk_open(struct gw_dpdk **out, const struct gw_dpdk_config *cfg)
         err = open_queues(d, cfg);
     if (err == 0 && (err = rte_eth_dev_start(device)) != 0)
         complain(cfg, "does not start", err);
-    /* IPv6 neighbours ask by multicast. A driver that cannot choose passes on what its device gets. */
-    if (err == 0)
-        (void)rte_eth_allmulticast_enable(device);
     if (err != 0) {
         gw_dpdk_free(&d);
         return err;

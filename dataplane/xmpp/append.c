@@ -25,18 +25,22 @@ static bool begin(struct gw_lcore *l)
     return true;
 }
 
-static void seal_later(struct gw_lcore *l, struct gw_record_head *r, const struct gw_identity *id,
+/* The associated data of what seal_later is given next, to be filled before. */
+static uint8_t *next_aad(struct gw_lcore *l)
+{
+    if (l->home->seal_count == GW_SEAL_BURST)
+        gw_home_seal(l);
+    return l->home->aads[l->home->seal_count];
+}
+
+static void seal_later(struct gw_lcore *l, struct gw_record_head *r, const uint8_t *aad,
                        const uint8_t *plain)
 {
     struct gw_home *h = l->home;
-    if (h->seal_count == GW_SEAL_BURST)
-        gw_home_seal(l);
     struct gw_nonce nonce = gw_sealer_nonce(l->sealer);
     r->incarnation = gw_keyring_current(l->keys);
     r->nonce_thread = nonce.thread;
     r->nonce_counter = nonce.counter;
-    uint8_t *aad = h->aads[h->seal_count];
-    gw_record_aad(aad, id, r->position, r->kind);
     h->seals[h->seal_count++] = (struct gw_seal_op){
         .key = gw_keyring_key(l->keys, r->incarnation),
         .nonce = nonce,
@@ -68,7 +72,9 @@ static void finish_segment(struct gw_lcore *l)
         struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_EVENTS, &no_mailbox, 0,
                                                   (uint32_t)h->events_len);
         check(r != NULL); /* events_room has kept it free */
-        seal_later(l, r, NULL, h->events);
+        uint8_t *aad = next_aad(l);
+        gw_record_aad(aad, NULL, r->position, GW_RECORD_EVENTS, false);
+        seal_later(l, r, aad, h->events);
     }
     gw_home_seal(l);
     h->segment_len = gw_segment_end(&h->writer, l->wall_us);
@@ -204,7 +210,9 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
     struct gw_record_head *r =
         gw_segment_add(&h->writer, GW_RECORD_MESSAGE, &mailbox, s->position, s->sealed_len);
     check(r != NULL);
-    seal_later(l, r, &a->identity, (const uint8_t *)s + s->sealed_off);
+    uint8_t *aad = next_aad(l);
+    gw_record_aad(aad, &a->identity, r->position, GW_RECORD_MESSAGE, false);
+    seal_later(l, r, aad, (const uint8_t *)s + s->sealed_off);
     struct gw_event e = stored_event(s);
     e.mailbox = mailbox;
     add_event(h, &e);
@@ -235,6 +243,9 @@ void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t
     check(r != NULL);
     r->aux = (uint16_t)count;
     memcpy(r + 1, ranges, count * sizeof(ranges[0]));
+    uint8_t *aad = next_aad(l);
+    gw_removal_aad(aad, &mailbox, r->position);
+    seal_later(l, r, aad, (const uint8_t *)(r + 1));
     a->live_count -= a->live_count < n ? a->live_count : n;
     GW_COUNT_ADD(l->home_count.removed, n);
 }

@@ -96,6 +96,7 @@ struct gw_home_text {
 struct gw_home_read {
     uint32_t lent; /* deliveries not yet taken */
     bool done;     /* nothing more will be lent */
+    struct gw_identity identity; /* whose mailbox: the store opens records with it */
     uint8_t run[] __attribute__((aligned(64)));
 };
 

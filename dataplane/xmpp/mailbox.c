@@ -147,11 +147,12 @@ static bool submit_read(struct gw_lcore *l, struct gw_read_slot *r, uint32_t ses
     if (b == 0)
         return false;
     struct gw_home_read *read = gw_arena_ptr(l->arena, b);
-    *read = (struct gw_home_read){0};
+    *read = (struct gw_home_read){.identity = a->identity};
     uint32_t cap = (uint32_t)(gw_arena_block_bytes(l->arena, b) - offsetof(struct gw_home_read, run));
     struct gw_store_request rq = {
         .op = GW_STORE_READ,
         .mailbox = gw_identity_mailbox(&a->identity),
+        .identity = &read->identity,
         .from = s->cursor,
         .data = read->run,
         .data_len = cap,
@@ -240,31 +241,46 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
     deliver(l, w->session, &p);
 }
 
-/* Open a burst of records in place and hand them over. */
-static void hand_over_burst(struct walk *w, const struct gw_record_head **records, unsigned n)
+/* Opens in place what the store has not opened: messages that were still in the log. */
+static void open_burst(struct walk *w, const struct gw_record_head **records, unsigned n, bool *ok)
 {
     struct gw_lcore *l = w->l;
-    struct gw_home_session *s = gw_home_session(l, w->session);
+    const struct gw_home_session *s = gw_home_session(l, w->session);
     const struct gw_identity *id = &gw_home_account(l, s->account)->identity;
     struct gw_seal_op ops[OPEN_BURST];
-    uint8_t aads[OPEN_BURST][GW_RECORD_AAD_BYTES], no_key[GW_SEAL_KEY_BYTES] = {0};
+    uint8_t aads[OPEN_BURST][GW_RECORD_AAD_BYTES];
+    unsigned which[OPEN_BURST], count = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct gw_record_head *r = records[i];
         const uint8_t *key = gw_keyring_key(l->keys, r->incarnation);
         uint8_t *body = (uint8_t *)(uintptr_t)gw_record_body(r); /* in our own read block */
-        gw_record_aad(aads[i], id, r->position, r->kind);
-        ops[i] = (struct gw_seal_op){
-            .key = key ? key : no_key,
+        ok[i] = (r->flags & GW_RECORD_OPENED) != 0;
+        if (ok[i] || key == NULL)
+            continue;
+        gw_record_aad(aads[count], id, r->position, r->kind, false);
+        ops[count] = (struct gw_seal_op){
+            .key = key,
             .nonce = {r->nonce_thread, r->nonce_counter},
-            .aad = aads[i],
+            .aad = aads[count],
             .aad_len = GW_RECORD_AAD_BYTES,
             .len = (uint32_t)gw_record_body_len(r),
             .in = body,
             .out = body,
             .tag = (uint8_t *)(uintptr_t)r->tag,
         };
+        which[count++] = i;
     }
-    GW_COUNT_ADD(l->home_count.records_damaged, gw_open_burst(l->sealer, ops, n));
+    gw_open_burst(l->sealer, ops, count);
+    for (unsigned k = 0; k < count; k++)
+        ok[which[k]] = ops[k].ok;
+}
+
+static void hand_over_burst(struct walk *w, const struct gw_record_head **records, unsigned n)
+{
+    struct gw_lcore *l = w->l;
+    struct gw_home_session *s = gw_home_session(l, w->session);
+    bool ok[OPEN_BURST];
+    open_burst(w, records, n, ok);
     for (unsigned i = 0; i < n; i++) {
         if (!may_hand_over(l, s)) {
             w->stopped = true;
@@ -272,8 +288,10 @@ static void hand_over_burst(struct walk *w, const struct gw_record_head **record
             return;
         }
         s->cursor = records[i]->position + 1;
-        if (ops[i].ok)
+        if (ok[i])
             hand_over_record(w, records[i]);
+        else
+            GW_COUNT(l->home_count.records_damaged);
     }
 }
 

@@ -21,7 +21,7 @@ import unittest
 import clients
 import sandbox
 
-MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "net", "conn", "profanity")
+MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "conn", "profanity")
 DEADLINE_S = 120
 
 

@@ -223,9 +223,9 @@ static inline void rig_open_store(struct rig *rig)
                                   .spill_after_us = 100000,
                                   .own_thread = true,
                                   .storage_cpu = -1};
+    cr_assert_eq(gw_keyring_open(&rig->keys, rig->key, err), 0, "%s", err);
+    cfg.keys = rig->keys;
     cr_assert_eq(gw_store_open(&rig->store, &cfg, err), 0, "%s", err);
-    cr_assert_eq(gw_keyring_open(&rig->keys, gw_store_client(rig->store, 0), rig->key, err), 0, "%s",
-                 err);
 }
 
 static inline void rig_open_lcores(struct rig *rig)
@@ -288,8 +288,8 @@ static inline void rig_stop(struct rig *rig)
         gw_ring_free(&rig->lcores[i].command.requests);
         gw_ring_free(&rig->lcores[i].command.replies);
     }
-    gw_keyring_free(&rig->keys);
     gw_store_free(&rig->store);
+    gw_keyring_free(&rig->keys);
 }
 
 static inline void rig_init(struct rig *rig)
@@ -313,9 +313,9 @@ static inline void rig_init(struct rig *rig)
                                      .control_socket = rig->socket,
                                      .scram_iterations = 4096,
                                      .ledger_age_s = 86400,
-                                     .addresses = {{gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9}),
-                                                    96 + 24}},
-                                     .address_count = 1};
+                                     .backup_keep = 3,
+                                     .incarnation_age_s = 604800,
+                                     .address = gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9})};
 }
 
 static inline void rig_remove(struct rig *rig)

@@ -220,6 +220,31 @@ static void small_put(struct rig *rig, enum gw_store_ns ns, const char *key)
     free(p);
 }
 
+/* The note of a deletion, as the broker seals it. */
+static void small_put_sealed(struct rig *rig, const char *key)
+{
+    struct peek *p = peek_new(rig);
+    uint8_t value = 1, sealed[1 + GW_SMALL_OVERHEAD_BYTES];
+    gw_small_seal(rig->keys, rig->sealers[0], GW_NS_META, gw_bytes_str(key), gw_bytes(&value, 1),
+                  sealed);
+    struct store_op op = {.rq = {.op = GW_STORE_CAS, .ns = GW_NS_META, .key = key,
+                                 .key_len = (uint16_t)strlen(key), .data = sealed,
+                                 .data_len = sizeof(sealed)}};
+    cr_assert_eq(store_ops_call(&p->ops, &op), 0);
+    free(p);
+}
+
+/* Where an account's deletion is noted. */
+static void tombstone_of(const struct gw_account *a, const char *jid, char out[128])
+{
+    struct gw_identity identity = gw_identity_of(a->identity_key);
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&identity);
+    strcpy(out, "delete/");
+    for (int i = 0; i < 16; i++)
+        sprintf(out + strlen(out), "%02x", mailbox.b[i]);
+    sprintf(out + strlen(out), "/%s", jid);
+}
+
 static struct gw_store_completion mailbox_state(struct rig *rig, const struct gw_account *a)
 {
     struct peek *p = peek_new(rig);
@@ -281,13 +306,9 @@ CONTROL_TEST(accounts, a_deletion_that_was_cut_short_is_finished)
     cr_assert_eq(accounts_delete_begin(&p->accounts, &d[0]), 0);
     /* And one that died between tombstone and record: the account is there, and stays. */
     struct gw_account bob = peek_account(rig, "bob@example.org");
-    struct gw_identity identity = gw_identity_of(bob.identity_key);
-    struct gw_mailbox_id mailbox = gw_identity_mailbox(&identity);
-    char tombstone[128] = "delete/";
-    for (int i = 0; i < 16; i++)
-        sprintf(tombstone + strlen(tombstone), "%02x", mailbox.b[i]);
-    strcat(tombstone, "/bob@example.org");
-    small_put(rig, GW_NS_META, tombstone);
+    char tombstone[128];
+    tombstone_of(&bob, "bob@example.org", tombstone);
+    small_put_sealed(rig, tombstone);
 
     cr_assert_eq(accounts_delete_resume(&p->accounts), 2);
     cr_assert_eq(accounts_delete_resume(&p->accounts), 0);
@@ -296,6 +317,31 @@ CONTROL_TEST(accounts, a_deletion_that_was_cut_short_is_finished)
     struct gw_store_completion after = mailbox_state(rig, &alice);
     cr_assert_eq(after.seq, after.next);
     peek_account(rig, "bob@example.org");
+    close(fd);
+}
+
+/* Whoever can only write to the disk has nothing deleted; and what is ours is done all the same. */
+CONTROL_TEST(accounts, a_forged_deletion_deletes_nothing)
+{
+    int fd = rig_connect(rig);
+    rig_add_user(fd, "alice");
+    rig_add_user(fd, "bob");
+    struct gw_account alice = peek_account(rig, "alice@example.org");
+    struct gw_account bob = peek_account(rig, "bob@example.org");
+    append_message(rig, &alice);
+    append_message(rig, &bob);
+    char forged[128], ours[128];
+    tombstone_of(&alice, "nobody@example.org", forged);
+    tombstone_of(&bob, "nobody@example.org", ours);
+    small_put(rig, GW_NS_META, forged);
+    small_put_sealed(rig, ours);
+    struct peek *p = peek_new(rig);
+    cr_assert_eq(accounts_delete_resume(&p->accounts), 1);
+    free(p);
+    cr_assert_eq(mailbox_state(rig, &alice).seq, 1);
+    cr_assert_eq(mailbox_state(rig, &bob).seq, mailbox_state(rig, &bob).next);
+    cr_assert_eq(small_get(rig, GW_NS_META, forged), 0);
+    cr_assert_eq(small_get(rig, GW_NS_META, ours), -ENOENT);
     close(fd);
 }
 

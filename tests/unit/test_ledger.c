@@ -142,7 +142,7 @@ static uint64_t append(struct writer *w, const struct gw_event *events, unsigned
     h->incarnation = gw_keyring_current(rig->keys);
     h->nonce_thread = nonce.thread;
     h->nonce_counter = nonce.counter;
-    gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS);
+    gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS, false);
     struct gw_seal_op op = {.key = gw_keyring_key(rig->keys, h->incarnation), .nonce = nonce,
                             .aad = aad, .aad_len = sizeof(aad), .len = (uint32_t)len, .in = plain,
                             .out = (uint8_t *)(h + 1), .tag = h->tag};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections that live for one request: o.connections of them are opening or closing at a time. */
+#include <string.h>
+
+#include "wire.h"
+
+static bool established(void *ctx, gw_conn c, const struct gw_tcp_tuple *t)
+{
+    struct wire *w = ctx;
+    static const uint8_t text[65536];
+    w->result.opened += w->measuring;
+    if (gw_tcp_send_copy(w->stack.tcp, c, text, w->o.bytes) != 0)
+        w->failed = true;
+    ((uint64_t *)w->peers.base)[c] = 0;
+    return true;
+}
+
+static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
+{
+    struct wire *w = ctx;
+    uint64_t *received = &((uint64_t *)w->peers.base)[c];
+    for (size_t i = 0; i < len; i++)
+        w->result.altered += p[i] != 0;
+    *received += len;
+    if (*received >= w->o.bytes && !w->o.server_closes)
+        gw_tcp_shutdown(w->stack.tcp, c);
+    return len;
+}
+
+static void peer_closed(void *ctx, gw_conn c)
+{
+    gw_tcp_shutdown(((struct wire *)ctx)->stack.tcp, c);
+}
+
+static void acked(void *ctx, gw_conn c, uint64_t position)
+{
+}
+
+static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
+{
+    struct wire *w = ctx;
+    w->open--;
+    bool whole = why == GW_TCP_CLOSED_DONE && ((uint64_t *)w->peers.base)[c] == w->o.bytes;
+    w->result.lost += !whole;
+    if (w->measuring)
+        w->result.done += whole;
+}
+
+static void deadline(void *ctx, gw_conn c)
+{
+}
+
+static void expect(void *ctx, gw_conn c)
+{
+    struct wire *w = ctx;
+    __builtin_prefetch((uint64_t *)w->peers.base + c);
+}
+
+static bool turn(struct wire *w)
+{
+    gw_conn c;
+    if (w->measure_from_us == 0)
+        w->measure_from_us = w->stack.now_us + (uint64_t)w->o.warmup_ms * 1000;
+    while (w->open < w->o.connections && wire_open_next(w, &c) == 0)
+        w->open++;
+    return true;
+}
+
+const struct wire_mode wire_connect = {
+    .upcalls = {established, data, peer_closed, acked, closed, deadline, expect},
+    .turn = turn,
+};

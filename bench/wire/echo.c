@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * godwit-echo: port, net and TCP on one lcore, and nothing above them: sends back what it gets.
+ * To try a port or a driver, and to measure the stack apart from XMPP. Prints its counters at the
+ * end (SIGINT, SIGTERM).
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stack.h"
+
+struct options {
+    struct stack_config stack;
+    uint16_t port, port_count;
+    bool close_first, discard;
+};
+
+struct echo {
+    struct stack stack;
+    bool close_first, discard;
+    uint64_t stalls; /* times that data was not taken because the way back was full */
+};
+
+static atomic_bool stopping;
+
+static void on_signal(int number)
+{
+    atomic_store(&stopping, true);
+}
+
+/* ---- upcalls ---- */
+
+static bool established(void *ctx, gw_conn c, const struct gw_tcp_tuple *t)
+{
+    return true;
+}
+
+static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
+{
+    struct echo *e = ctx;
+    if (e->discard)
+        return len;
+    if (gw_tcp_send_copy(e->stack.tcp, c, p, len) != 0) {
+        e->stalls++;
+        return 0;
+    }
+    if (e->close_first)
+        gw_tcp_shutdown(e->stack.tcp, c);
+    return len;
+}
+
+static void peer_closed(void *ctx, gw_conn c)
+{
+    gw_tcp_shutdown(((struct echo *)ctx)->stack.tcp, c);
+}
+
+static void acked(void *ctx, gw_conn c, uint64_t position)
+{
+    struct echo *e = ctx;
+    if (gw_tcp_queue(e->stack.tcp, c).kept_bytes != 0)
+        gw_tcp_read_resume(e->stack.tcp, c);
+}
+
+static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
+{
+}
+
+static void deadline(void *ctx, gw_conn c)
+{
+}
+
+static bool turn(void *ctx, unsigned *work)
+{
+    struct echo *e = ctx;
+    *work = stack_pass(&e->stack);
+    return !atomic_load_explicit(&stopping, memory_order_relaxed);
+}
+
+/* ---- start and end ---- */
+
+static const char usage[] =
+    "usage: godwit-echo [options]\n"
+    "Sends back what it receives by TCP on a port of its own, until SIGINT.\n"
+    "  --device DEVICE       DPDK device (net_af_packet0,iface=gw1)\n"
+    "  --address ADDR/BITS   our IP address and the link's prefix (10.77.0.1/24)\n"
+    "  --port N              TCP port (7)\n"
+    "  --ports N             as many ports, from that on (1)\n"
+    "  --mtu N               IP packet bytes (1500)\n"
+    "  --cpu N               CPU of the lcore; all else runs on the last one (0)\n"
+    "  --connections N       at most (20000)\n"
+    "  --window N            bytes each way, of one connection (262144)\n"
+    "  --arena N             MiB for bytes on their way (512)\n"
+    "  --close-first         after the first answer of a connection\n"
+    "  --discard             answer nothing\n"
+    "  --no-huge             on 4 KiB pages\n";
+
+static const struct option known[] = {
+    {"device", required_argument, NULL, 'd'},  {"address", required_argument, NULL, 'a'},
+    {"port", required_argument, NULL, 'p'},    {"ports", required_argument, NULL, 'P'},
+    {"mtu", required_argument, NULL, 'm'},     {"cpu", required_argument, NULL, 'c'},
+    {"connections", required_argument, NULL, 'n'},
+    {"window", required_argument, NULL, 'w'},  {"arena", required_argument, NULL, 'A'},
+    {"close-first", no_argument, NULL, 'f'},   {"discard", no_argument, NULL, 'D'},
+    {"no-huge", no_argument, NULL, 'h'},       {"help", no_argument, NULL, '?'},
+    {0},
+};
+
+/* The number of an option, or ends the program. */
+static uint32_t number(const char *text, uint32_t min, uint32_t max)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end != '\0' || value < min || value > max) {
+        fprintf(stderr, "godwit-echo: '%s' is no number from %u to %u\n", text, min, max);
+        exit(2);
+    }
+    return (uint32_t)value;
+}
+
+static void parse(struct options *o, int argc, char **argv)
+{
+    int c;
+    while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        if (c == 'd') {
+            o->stack.device = optarg;
+        } else if (c == 'a') {
+            if (stack_parse_network(optarg, &o->stack.address, &o->stack.prefix_len) != 0) {
+                fprintf(stderr, "godwit-echo: --address takes ADDR/BITS\n");
+                exit(2);
+            }
+        } else if (c == 'p') {
+            o->port = (uint16_t)number(optarg, 1, UINT16_MAX);
+        } else if (c == 'P') {
+            o->port_count = (uint16_t)number(optarg, 1, 1024);
+        } else if (c == 'm') {
+            o->stack.mtu = (uint16_t)number(optarg, 576, 9000);
+        } else if (c == 'c') {
+            o->stack.cpu = (int)number(optarg, 0, 1023);
+        } else if (c == 'n') {
+            o->stack.conn_limit = number(optarg, 1, 16000000);
+        } else if (c == 'w') {
+            o->stack.window_bytes = number(optarg, 16384, 1 << 28);
+        } else if (c == 'A') {
+            o->stack.arena_mib = number(optarg, 1, 65536);
+        } else if (c == 'f') {
+            o->close_first = true;
+        } else if (c == 'D') {
+            o->discard = true;
+        } else if (c == 'h') {
+            o->stack.huge_pages = false;
+        } else {
+            fputs(usage, optopt != 0 ? stderr : stdout);
+            exit(optopt != 0 ? 2 : 0);
+        }
+    }
+}
+
+static int listen_on(struct echo *e, const struct options *o)
+{
+    int err = 0;
+    for (unsigned i = 0; i < o->port_count && err == 0; i++)
+        err = gw_tcp_listen(e->stack.tcp, (uint16_t)(o->port + i));
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct gw_tcp_upcalls upcalls = {.established = established,
+                                                  .data = data,
+                                                  .peer_closed = peer_closed,
+                                                  .acked = acked,
+                                                  .closed = closed,
+                                                  .deadline = deadline};
+    struct options o = {
+        .stack = {.name = "godwit-echo",
+                  .device = "net_af_packet0,iface=gw1",
+                  .address = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}),
+                  .prefix_len = 24,
+                  .mtu = 1500,
+                  .huge_pages = true,
+                  .conn_limit = 20000,
+                  .window_bytes = 256 << 10,
+                  .arena_mib = 512},
+        .port = 7,
+        .port_count = 1,
+    };
+    parse(&o, argc, argv);
+    o.stack.time_wait_limit = o.stack.conn_limit;
+    struct echo e = {.close_first = o.close_first, .discard = o.discard};
+    int err = stack_open(&e.stack, &o.stack, &upcalls, &e);
+    if (err == 0)
+        err = listen_on(&e, &o);
+    if (err == 0) {
+        signal(SIGINT, on_signal);
+        signal(SIGTERM, on_signal);
+        printf("%s, %s pages, listening on port %u\n", gw_dpdk_driver(e.stack.dpdk),
+               gw_eal_has_huge_pages(e.stack.eal) ? "huge" : "4 KiB", o.port);
+        fflush(stdout);
+        err = stack_run(&e.stack, turn, &e);
+    }
+    if (err == 0) {
+        stack_print(&e.stack);
+        printf("echo %12lu  times the way back was full\n", e.stalls);
+    }
+    stack_close(&e.stack);
+    return err == 0 ? 0 : 1;
+}

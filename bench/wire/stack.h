@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One lcore with a port, the network layer and TCP, and nothing above: what the programs here that
+ * measure the stack itself run on. The program gives TCP's upcalls.
+ */
+#ifndef BENCH_STACK_H
+#define BENCH_STACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+#include "../../dataplane/base/arena.h"
+#include "../../dataplane/net/net.h"
+#include "../../dataplane/port/dpdk.h"
+#include "../../dataplane/port/eal.h"
+#include "../../dataplane/tcp/counters.h"
+#include "../../dataplane/tcp/tcp.h"
+
+struct stack_config {
+    const char *name;   /* of DPDK's run-time directory and the memory regions */
+    const char *device; /* as in the broker's configuration */
+    struct gw_ip address;
+    uint8_t prefix_len;
+    uint16_t mtu; /* IP packet bytes */
+    int cpu;      /* of the lcore; all else runs on the last one */
+    bool huge_pages;
+    uint32_t conn_limit;
+    uint32_t time_wait_limit;
+    uint32_t window_bytes; /* each way, of one connection */
+    uint32_t arena_mib;
+};
+
+struct stack {
+    struct gw_eal *eal;
+    struct gw_dpdk *dpdk;
+    struct gw_port *port;
+    struct gw_net *net;
+    struct gw_tcp *tcp;
+    struct gw_arena *arena;
+    uint64_t now_us; /* of the pass */
+    uint64_t passes, busy_passes;
+    struct rusage usage; /* of the lcore, when it has ended */
+    uint64_t ran_us;
+};
+
+uint64_t stack_clock_us(void);
+
+/* "10.77.0.1/24" or "fd00::1/64". 0 or -EINVAL. */
+int stack_parse_network(const char *text, struct gw_ip *address, uint8_t *prefix_len);
+int stack_parse_address(const char *text, struct gw_ip *address);
+
+/* 0, or negative errno after a message on standard error. Once in the life of a process. */
+int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_tcp_upcalls *up,
+               void *ctx);
+void stack_close(struct stack *s);
+
+/* On the lcore: receive, time, send. Returns how much there was to do. */
+unsigned stack_pass(struct stack *s);
+/* Runs `turn` on the lcore until it returns false, gives the CPU away after turns without work.
+ * `turn` calls stack_pass and returns its work through *work. 0 or negative errno. */
+typedef bool (*stack_turn_fn)(void *ctx, unsigned *work);
+int stack_run(struct stack *s, stack_turn_fn turn, void *ctx);
+
+/* All counters that are not zero, and what the lcore cost. */
+void stack_print(const struct stack *s);
+
+#endif

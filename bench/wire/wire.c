@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_PORT    1024u
+#define PORTS         64000u
+#define OPENING_MAX   512u
+#define TUPLES_TRIED  64u
+
+static const struct wire_mode *const modes[] = {&wire_echo, &wire_connect, &wire_bulk};
+static const char *const mode_names[] = {"echo", "connect", "bulk", NULL};
+
+static atomic_bool stopping;
+
+static void on_signal(int number)
+{
+    atomic_store(&stopping, true);
+}
+
+/* ---- connections ---- */
+
+/* The addresses behind ours, as one counts. */
+static struct gw_ip address_after(struct gw_ip a, uint32_t n)
+{
+    gw_put_be32(a.b + 12, gw_be32(a.b + 12) + n);
+    return a;
+}
+
+static struct gw_tcp_tuple tuple_at(const struct wire *w, uint64_t n)
+{
+    const struct wire_options *o = &w->o;
+    uint64_t rest = n / PORTS;
+    return (struct gw_tcp_tuple){
+        .local = address_after(o->stack.address, (uint32_t)(rest / o->port_count % o->addresses)),
+        .remote = o->server,
+        .local_port = (uint16_t)(FIRST_PORT + n % PORTS),
+        .remote_port = (uint16_t)(o->port + rest % o->port_count),
+    };
+}
+
+int wire_open_next(struct wire *w, gw_conn *out)
+{
+    int err = -EADDRINUSE;
+    for (unsigned i = 0; i < TUPLES_TRIED && err == -EADDRINUSE; i++) {
+        struct gw_tcp_tuple t = tuple_at(w, w->next_tuple++);
+        err = gw_tcp_connect(w->stack.tcp, w->stack.now_us, &t, out);
+    }
+    return err;
+}
+
+bool wire_open_all(struct wire *w)
+{
+    while (w->opening < OPENING_MAX && w->open + w->opening < w->o.connections) {
+        gw_conn c;
+        if (wire_open_next(w, &c) != 0)
+            return false;
+        w->opening++;
+    }
+    return w->open == w->o.connections;
+}
+
+void wire_opened(struct wire *w, gw_conn c)
+{
+    w->opening--;
+    w->conns[w->open++] = c;
+    w->result.opened++;
+    if (w->open == w->o.connections)
+        w->result.opened_us = w->stack.now_us - w->start_us;
+}
+
+/* ---- the run ---- */
+
+/* CPU time, without the turns that found nothing: they ask the clock and give the CPU away. */
+static void account(struct wire *w, unsigned work, uint64_t began_us)
+{
+    if (w->measuring && work > 0)
+        w->result.busy_us += stack_clock_us() - began_us;
+}
+
+static void keep_time(struct wire *w)
+{
+    uint64_t now = w->stack.now_us;
+    if (!w->measuring && w->measure_from_us != 0 && now >= w->measure_from_us) {
+        w->measuring = true;
+        w->measure_from_us = now;
+        w->measure_until_us = now + (uint64_t)w->o.measure_ms * 1000;
+    }
+}
+
+static bool turn(void *ctx, unsigned *work)
+{
+    struct wire *w = ctx;
+    uint64_t began_us = w->stack.now_us;
+    bool goes_on = modes[w->o.mode]->turn(w);
+    *work = stack_pass(&w->stack);
+    account(w, *work, began_us);
+    keep_time(w);
+    if (w->measuring && w->stack.now_us >= w->measure_until_us) {
+        w->result.measured_us = w->stack.now_us - w->measure_from_us;
+        return false;
+    }
+    if (w->stack.now_us > w->start_us + (uint64_t)w->o.deadline_s * 1000000) {
+        fprintf(stderr, "godwit-load: not over in %u s: %u open, %u opening, %lu requests\n",
+                w->o.deadline_s, w->open, w->opening, w->result.done);
+        w->failed = true;
+    }
+    return goes_on && !w->failed && !atomic_load_explicit(&stopping, memory_order_relaxed);
+}
+
+static int open_wire(struct wire *w)
+{
+    const struct wire_options *o = &w->o;
+    w->random = 88172645463325252u;
+    w->conns = calloc((size_t)o->connections + 1, sizeof(*w->conns));
+    if (w->conns == NULL)
+        return -ENOMEM;
+    int err = gw_region_open(&w->peers, "godwit-load-peers",
+                             ((size_t)o->stack.conn_limit + 1) * sizeof(uint64_t),
+                             o->stack.huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL);
+    if (err == 0)
+        err = stack_open(&w->stack, &o->stack, &modes[o->mode]->upcalls, w);
+    w->start_us = w->stack.now_us;
+    return err;
+}
+
+/* ---- the result ---- */
+
+static int write_json(const struct wire *w)
+{
+    const struct wire_result *r = &w->result;
+    double s = (double)r->measured_us / 1e6;
+    json_t *j = json_pack(
+        "{s:s, s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:f}", "mode", mode_names[w->o.mode],
+        "seconds", s, "done", (json_int_t)r->done, "per_second", s > 0 ? (double)r->done / s : 0,
+        "gbit_per_second", s > 0 ? (double)r->bytes * 8 / s / 1e9 : 0, "cpu_share",
+        s > 0 ? (double)r->busy_us / (double)r->measured_us : 0, "altered", (json_int_t)r->altered,
+        "lost", (json_int_t)r->lost, "opened", (json_int_t)r->opened, "opened_seconds",
+        (double)r->opened_us / 1e6);
+    int err = j == NULL ? -1 : 0;
+    if (err == 0 && strcmp(w->o.json, "-") == 0)
+        err = json_dumpf(j, stdout, JSON_COMPACT) == 0 ? puts("") : -1;
+    else if (err == 0)
+        err = json_dump_file(j, w->o.json, JSON_COMPACT);
+    json_decref(j);
+    if (err < 0)
+        fprintf(stderr, "godwit-load: %s: the result could not be written\n", w->o.json);
+    return err < 0 ? -1 : 0;
+}
+
+static void print_result(const struct wire *w)
+{
+    const struct wire_result *r = &w->result;
+    double s = (double)r->measured_us / 1e6;
+    if (s <= 0)
+        return;
+    printf("%s: %.0f a second", mode_names[w->o.mode], (double)r->done / s);
+    if (w->o.mode == WIRE_BULK)
+        printf(", %.2f Gbit/s", (double)r->bytes * 8 / s / 1e9);
+    printf(", over %.2f s; this side busy %.0f %%; %lu connections opened in %.2f s\n", s,
+           100.0 * (double)r->busy_us / (double)r->measured_us, r->opened,
+           (double)r->opened_us / 1e6);
+}
+
+/* ---- the command line ---- */
+
+static const char usage[] =
+    "usage: godwit-load echo|connect|bulk --device DEVICE --server ADDR [options]\n"
+    "TCP from our own stack on a DPDK port, against godwit-echo.\n"
+    "  echo      requests and their answers on connections that stay\n"
+    "  connect   connections with one request each\n"
+    "  bulk      as many bytes as go, against godwit-echo --discard\n"
+    "  --device DEVICE       DPDK device\n"
+    "  --address ADDR/BITS   our first IP address and the link's prefix (10.77.0.2/24)\n"
+    "  --addresses N         of ours, from that one on (1)\n"
+    "  --server ADDR         (10.77.0.1)\n"
+    "  --port N, --ports N   of the server: the first one, and how many (7, 1)\n"
+    "  --connections N       open at once (64)\n"
+    "  --busy N              of them, with requests under way (all)\n"
+    "  --outstanding N       requests under way in all (one for each busy one)\n"
+    "  --uniform             draw a connection from all of them for each request\n"
+    "  --server-closes       mode connect: the server closes first (godwit-echo --close-first)\n"
+    "  --bytes N             of a request (64)\n"
+    "  --warmup MS, --measure MS    (500, 3000)\n"
+    "  --deadline S          for everything (120)\n"
+    "  --mtu N, --cpu N, --window N, --arena N, --no-huge   as godwit-echo's (cpu: 1)\n"
+    "  --counters            print the stack's counters at the end\n"
+    "  --json FILE           the result as JSON, - for standard output\n"
+    "Status 0 when no byte was altered, no connection lost and all ended in time.\n";
+
+enum { OPT_ADDRESS = 256, OPT_SERVER, OPT_DEVICE, OPT_JSON, OPT_HELP, OPT_FLAGS, OPT_NUMBERS };
+
+struct number_option {
+    const char *name;
+    uint32_t min, max;
+    uint32_t *field;
+};
+
+static void refuse(const char *what)
+{
+    fprintf(stderr, "godwit-load: %s\n", what);
+    exit(2);
+}
+
+static uint32_t number(const struct number_option *n, const char *text)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end != '\0' || value < n->min || value > n->max) {
+        fprintf(stderr, "godwit-load: --%s %s: a number from %u to %u is accepted\n", n->name, text,
+                n->min, n->max);
+        exit(2);
+    }
+    return (uint32_t)value;
+}
+
+static void parse_text(struct wire_options *o, int option, const char *text)
+{
+    if (option == OPT_DEVICE)
+        o->stack.device = text;
+    else if (option == OPT_JSON)
+        o->json = text;
+    else if (option == OPT_SERVER && stack_parse_address(text, &o->server) != 0)
+        refuse("--server takes an IP address");
+    else if (option == OPT_ADDRESS &&
+             stack_parse_network(text, &o->stack.address, &o->stack.prefix_len) != 0)
+        refuse("--address takes ADDR/BITS");
+}
+
+static void finish(struct wire_options *o)
+{
+    if (o->busy == 0 || o->busy > o->connections)
+        o->busy = o->connections;
+    if (o->outstanding == 0)
+        o->outstanding = o->busy;
+    if (o->stack.device == NULL)
+        refuse("--device is needed");
+    if (gw_ip_is_v4(&o->server) != gw_ip_is_v4(&o->stack.address))
+        refuse("--server and --address are not of one family");
+    o->stack.conn_limit = o->connections + OPENING_MAX;
+    o->stack.time_wait_limit = o->mode == WIRE_CONNECT ? 1000000 : o->connections;
+}
+
+static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
+{
+    uint32_t port = 7, ports = 1, mtu = 1500, cpu = 1;
+    int no_huge = 0, uniform = 0, server_closes = 0, with_counters = 0;
+    const struct number_option numbers[] = {
+        {"port", 1, 65535, &port},
+        {"ports", 1, 1024, &ports},
+        {"mtu", 576, 9000, &mtu},
+        {"cpu", 0, 1023, &cpu},
+        {"addresses", 1, 65536, &o->addresses},
+        {"connections", 1, 8000000, &o->connections},
+        {"busy", 1, 8000000, &o->busy},
+        {"outstanding", 1, 1000000, &o->outstanding},
+        {"bytes", 8, 65536, &o->bytes},
+        {"warmup", 0, 600000, &o->warmup_ms},
+        {"measure", 1, 600000, &o->measure_ms},
+        {"deadline", 1, 86400, &o->deadline_s},
+        {"window", 16384, 1 << 28, &o->stack.window_bytes},
+        {"arena", 1, 65536, &o->stack.arena_mib},
+    };
+    enum { COUNT = sizeof(numbers) / sizeof(*numbers) };
+    struct option longs[COUNT + 11] = {
+        {"address", required_argument, NULL, OPT_ADDRESS},
+        {"server", required_argument, NULL, OPT_SERVER},
+        {"device", required_argument, NULL, OPT_DEVICE},
+        {"json", required_argument, NULL, OPT_JSON},
+        {"help", no_argument, NULL, OPT_HELP},
+        {"no-huge", no_argument, &no_huge, 1},
+        {"uniform", no_argument, &uniform, 1},
+        {"server-closes", no_argument, &server_closes, 1},
+        {"counters", no_argument, &with_counters, 1},
+    };
+    for (int i = 0; i < COUNT; i++)
+        longs[9 + i] = (struct option){numbers[i].name, required_argument, NULL, OPT_NUMBERS + i};
+    int c;
+    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (c == '?')
+            exit(2);
+        if (c == OPT_HELP) {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (c >= OPT_NUMBERS)
+            *numbers[c - OPT_NUMBERS].field = number(&numbers[c - OPT_NUMBERS], optarg);
+        else if (c != 0)
+            parse_text(o, c, optarg);
+    }
+    o->port = (uint16_t)port;
+    o->port_count = (uint16_t)ports;
+    o->stack.mtu = (uint16_t)mtu;
+    o->stack.cpu = (int)cpu;
+    o->stack.huge_pages = !no_huge;
+    o->uniform = uniform != 0;
+    o->server_closes = server_closes != 0;
+    *counters = with_counters != 0;
+    finish(o);
+}
+
+int wire_main(int argc, char **argv)
+{
+    struct wire w = {
+        .o = {.stack = {.name = "godwit-load",
+                        .address = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}),
+                        .prefix_len = 24,
+                        .window_bytes = 256 << 10,
+                        .arena_mib = 512},
+              .server = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}),
+              .addresses = 1,
+              .connections = 64,
+              .bytes = 64,
+              .warmup_ms = 500,
+              .measure_ms = 3000,
+              .deadline_s = 120},
+    };
+    bool counters;
+    while (mode_names[w.o.mode] != NULL && strcmp(mode_names[w.o.mode], argv[0]) != 0)
+        w.o.mode++;
+    parse(&w.o, &counters, argc, argv);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    int err = open_wire(&w);
+    if (err == 0)
+        err = stack_run(&w.stack, turn, &w);
+    if (err == 0) {
+        print_result(&w);
+        if (counters)
+            stack_print(&w.stack);
+        if (w.o.json != NULL)
+            err = write_json(&w);
+    }
+    if (w.result.altered + w.result.lost > 0)
+        fprintf(stderr, "godwit-load: %lu bytes altered, %lu connections lost\n", w.result.altered,
+                w.result.lost);
+    stack_close(&w.stack);
+    gw_region_close(&w.peers);
+    free(w.conns);
+    bool good = err == 0 && !w.failed && w.result.measured_us > 0 &&
+                w.result.altered + w.result.lost == 0;
+    return good ? 0 : 1;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What operators see of keys and of the store's sizes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "ctl_values.h"
+
+void ctl_show_keys(const json_t *r)
+{
+    printf("master key    %s%s\n", text(r, "master_id"),
+           number(r, "masters") > 1 ? ", and another one in memory" : "");
+    printf("incarnation   %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " keys kept\n",
+           number(r, "incarnation"), number(r, "incarnations"));
+    printf("rotation      %s\n", flag(r, "rotating") ? "under way: see job list" : "none");
+    printf("erasing       %s\n", flag(r, "erasing")
+                                     ? "keys of deleted accounts are still on the disk"
+                                     : "nothing is left of deleted accounts");
+}
+
+static const char *size(json_int_t n, char out[40])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)n;
+    unsigned u = 0;
+    for (; value >= 1024 && u < 4; u++)
+        value /= 1024;
+    snprintf(out, 40, u == 0 ? "%.0f %s" : "%.1f %s", value, units[u]);
+    return out;
+}
+
+void ctl_show_store_stats(const json_t *r)
+{
+    const json_t *log = json_object_get(r, "log"), *held = json_object_get(r, "unspilled");
+    const json_t *spaces = json_object_get(r, "spaces");
+    struct ctl_table t = {.columns = 5, .heads = {"KIND", "KEYS", "ON DISK", "IN MEMORY", "PENDING"},
+                          .right = {[1] = true, [2] = true, [3] = true, [4] = true}};
+    char buf[40];
+    printf("commit log   %" JSON_INTEGER_FORMAT " files in use, %" JSON_INTEGER_FORMAT
+           " free, %s each; next segment %" JSON_INTEGER_FORMAT "\n",
+           number(log, "files"), number(log, "free_files"), size(number(log, "file_bytes"), buf),
+           number(log, "segment_next"));
+    printf("unspilled    %s from segment %" JSON_INTEGER_FORMAT " on, %" JSON_INTEGER_FORMAT
+           " messages of %" JSON_INTEGER_FORMAT " mailboxes\n\n",
+           size(number(held, "bytes"), buf), number(log, "segment_oldest"),
+           number(held, "messages"), number(held, "mailboxes"));
+    for (size_t i = 0; i < json_array_size(spaces); i++) {
+        const json_t *s = json_array_get(spaces, i);
+        ctl_table_add(&t, text(s, "name"));
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(s, "keys"));
+        ctl_table_add(&t, size(number(s, "disk_bytes"), buf));
+        ctl_table_add(&t, size(number(s, "memory_bytes"), buf));
+        ctl_table_add(&t, size(number(s, "pending_bytes"), buf));
+    }
+    ctl_table_print(&t, stdout);
+}
+
+void ctl_show_complaint(FILE *out, const json_t *c)
+{
+    const char *account = text(c, "account"), *mailbox = text(c, "mailbox");
+    if (json_object_get(c, "line") != NULL)
+        fprintf(out, "line %" JSON_INTEGER_FORMAT ": %s\n", number(c, "line"), text(c, "error"));
+    else if (mailbox[0] != '\0')
+        fprintf(out, "mailbox %s%s%s%s, position %" JSON_INTEGER_FORMAT ": %s\n", mailbox,
+                account[0] != '\0' ? " (" : "", account, account[0] != '\0' ? ")" : "",
+                number(c, "position"), text(c, "error"));
+    else
+        fprintf(out, "%s\n", text(c, "error"));
+}
