@@ -2,7 +2,7 @@
 /*
  * godwit-echo: port, net and TCP on one lcore, and nothing above them: sends back what it gets.
  * To try a port or a driver, and to measure the stack apart from XMPP. Prints its counters at the
- * end (SIGINT, SIGTERM).
+ * end (SIGINT, SIGTERM), and what it has done so far as a line of JSON on SIGUSR1.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -26,11 +26,22 @@ struct echo {
     uint64_t stalls; /* times that data was not taken because the way back was full */
 };
 
-static atomic_bool stopping;
+static atomic_bool stopping, sample_wanted;
 
 static void on_signal(int number)
 {
-    atomic_store(&stopping, true);
+    atomic_store(number == SIGUSR1 ? &sample_wanted : &stopping, true);
+}
+
+/* What has been done so far, for who wants to know what a request costs. */
+static void print_sample(const struct echo *e)
+{
+    const struct gw_tcp_counters *c = gw_tcp_counters(e->stack.tcp);
+    printf("{\"us\":%lu,\"busy_us\":%lu,\"segments_in\":%lu,\"segments_out\":%lu,"
+           "\"bytes_in\":%lu,\"accepted\":%lu}\n",
+           e->stack.now_us, e->stack.busy_us, c->segments_in, c->segments_out, c->text_bytes_in,
+           c->opened_passive);
+    fflush(stdout);
 }
 
 /* ---- upcalls ---- */
@@ -78,6 +89,10 @@ static bool turn(void *ctx, unsigned *work)
 {
     struct echo *e = ctx;
     *work = stack_pass(&e->stack);
+    if (atomic_load_explicit(&sample_wanted, memory_order_relaxed)) {
+        atomic_store(&sample_wanted, false);
+        print_sample(e);
+    }
     return !atomic_load_explicit(&stopping, memory_order_relaxed);
 }
 
@@ -94,6 +109,7 @@ static const char usage[] =
     "  --cpu N               CPU of the lcore; all else runs on the last one (0)\n"
     "  --connections N       at most (20000)\n"
     "  --window N            bytes each way, of one connection (262144)\n"
+    "  --time-wait N         closed connections remembered (as many as --connections)\n"
     "  --arena N             MiB for bytes on their way (512)\n"
     "  --close-first         after the first answer of a connection\n"
     "  --discard             answer nothing\n"
@@ -104,6 +120,7 @@ static const struct option known[] = {
     {"port", required_argument, NULL, 'p'},    {"ports", required_argument, NULL, 'P'},
     {"mtu", required_argument, NULL, 'm'},     {"cpu", required_argument, NULL, 'c'},
     {"connections", required_argument, NULL, 'n'},
+    {"time-wait", required_argument, NULL, 't'},
     {"window", required_argument, NULL, 'w'},  {"arena", required_argument, NULL, 'A'},
     {"close-first", no_argument, NULL, 'f'},   {"discard", no_argument, NULL, 'D'},
     {"no-huge", no_argument, NULL, 'h'},       {"help", no_argument, NULL, '?'},
@@ -143,6 +160,8 @@ static void parse(struct options *o, int argc, char **argv)
             o->stack.cpu = (int)number(optarg, 0, 1023);
         } else if (c == 'n') {
             o->stack.conn_limit = number(optarg, 1, 16000000);
+        } else if (c == 't') {
+            o->stack.time_wait_limit = number(optarg, 1, 16000000);
         } else if (c == 'w') {
             o->stack.window_bytes = number(optarg, 16384, 1 << 28);
         } else if (c == 'A') {
@@ -190,7 +209,8 @@ int main(int argc, char **argv)
         .port_count = 1,
     };
     parse(&o, argc, argv);
-    o.stack.time_wait_limit = o.stack.conn_limit;
+    if (o.stack.time_wait_limit == 0)
+        o.stack.time_wait_limit = o.stack.conn_limit;
     struct echo e = {.close_first = o.close_first, .discard = o.discard};
     int err = stack_open(&e.stack, &o.stack, &upcalls, &e);
     if (err == 0)
@@ -198,6 +218,7 @@ int main(int argc, char **argv)
     if (err == 0) {
         signal(SIGINT, on_signal);
         signal(SIGTERM, on_signal);
+        signal(SIGUSR1, on_signal);
         printf("%s, %s pages, listening on port %u\n", gw_dpdk_driver(e.stack.dpdk),
                gw_eal_has_huge_pages(e.stack.eal) ? "huge" : "4 KiB", o.port);
         fflush(stdout);

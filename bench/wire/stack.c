@@ -140,7 +140,10 @@ void stack_close(struct stack *s)
 unsigned stack_pass(struct stack *s)
 {
     struct gw_frame frames[BURST];
-    s->now_us = stack_clock_us();
+    uint64_t now_us = stack_clock_us();
+    if (s->last_work > 0)
+        s->busy_us += now_us - s->now_us;
+    s->now_us = now_us;
     unsigned n = s->port->ops->rx(s->port, frames, BURST);
     if (n > 0) {
         gw_net_input(s->net, s->now_us, frames, n);
@@ -152,6 +155,7 @@ unsigned stack_pass(struct stack *s)
     n += s->port->ops->tx_flush(s->port);
     s->passes++;
     s->busy_passes += n > 0;
+    s->last_work = n;
     return n;
 }
 

@@ -40,6 +40,8 @@ struct stack {
     struct gw_arena *arena;
     uint64_t now_us; /* of the pass */
     uint64_t passes, busy_passes;
+    uint64_t busy_us; /* spent in passes that found work, and in what was done between them */
+    unsigned last_work;
     struct rusage usage; /* of the lcore, when it has ended */
     uint64_t ran_us;
 };
