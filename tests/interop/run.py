@@ -21,7 +21,7 @@ import unittest
 import clients
 import sandbox
 
-MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "conn", "profanity")
+MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "conn", "keys", "profanity")
 DEADLINE_S = 120
 
 

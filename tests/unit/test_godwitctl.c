@@ -12,6 +12,7 @@
 #include <utmp.h>
 
 #include "../../control/schema.h"
+#include "../../storage/account.h"
 
 #define WORDS_MAX 12
 
@@ -251,6 +252,96 @@ CONTROL_TEST(godwitctl, imports_a_file_and_standard_input)
     expect(ctl(rig, "", "job", "show", "1", NULL), 0, "line 2: neither keys", "");
     expect(ctl(rig, "", "job", "show", "9", NULL), 1, "", "there is no job 9");
     expect(ctl(rig, "", "job", "cancel", "1", NULL), 0, "done", "");
+}
+
+/* ---- keys and the store ---- */
+
+static void put_next_master(struct rig *rig, uint8_t fill)
+{
+    char next[128];
+    uint8_t key[32];
+    memset(key, fill, sizeof(key));
+    snprintf(next, sizeof(next), "%s.next", rig->key);
+    rig_write_file(next, key, sizeof(key), 0600);
+}
+
+/* Of an account that is there. */
+static struct gw_mailbox_id mailbox_of(struct rig *rig, const char *jid)
+{
+    static uint8_t sealed[GW_ACCOUNT_PACKED_BYTES_MAX + GW_SMALL_OVERHEAD_BYTES];
+    struct gw_store_request r = {.op = GW_STORE_GET, .ns = GW_NS_ACCOUNT, .key = jid,
+                                 .key_len = (uint16_t)strlen(jid), .data = sealed,
+                                 .data_len = sizeof(sealed)};
+    struct gw_store_completion got;
+    struct gw_bytes plain;
+    struct gw_account account;
+    cr_assert_eq(gw_store_call(gw_store_client(rig->store, 0), &r, &got), 0);
+    cr_assert_eq(gw_small_open(rig->keys, rig->sealers[0], GW_NS_ACCOUNT, gw_bytes_str(jid), sealed,
+                               got.len, &plain),
+                 0);
+    cr_assert_eq(gw_account_unpack(plain.p, plain.len, &account), 0);
+    struct gw_identity identity = gw_identity_of(account.identity_key);
+    return gw_identity_mailbox(&identity);
+}
+
+CONTROL_TEST(godwitctl, rotates_keys)
+{
+    expect(ctl(rig, "x\n", "user", "add", "alice", "--password-stdin", NULL), 0, "created", "");
+    expect(ctl(rig, "", "key", "status", NULL), 0, "incarnation   1, 1 keys kept", "");
+    expect(ctl(rig, "", "key", "rotate", "master", NULL), 1, "failed: no next master key", "");
+    put_next_master(rig, 9);
+    /* alice's, the root and the incarnation's. */
+    expect(ctl(rig, "", "key", "rotate", "master", NULL), 0, "done: 3 keys or records changed", "");
+    expect(ctl(rig, "", "key", "rotate", "master", NULL), 0, "done: 0 keys or records changed", "");
+    expect(ctl(rig, "", "key", "rotate", "accounts", NULL), 0, "done: 1 keys or records", "");
+    expect(ctl(rig, "", "key", "rotate", "incarnation", NULL), 0, "done: 1 keys or records", "");
+    expect(ctl(rig, "", "key", "status", NULL), 0, "incarnation   2, 1 keys kept", "");
+    expect(ctl(rig, "", "key", "rotate", "everything", NULL), 2, "",
+           "what is everything, accepted: master, accounts or incarnation");
+    expect(ctl(rig, "", "user", "list", NULL), 0, "alice@example.org", "");
+    expect(ctl(rig, "y\n", "user", "passwd", "alice", "--password-stdin", NULL), 0, "password", "");
+}
+
+CONTROL_TEST(godwitctl, verifies_and_names_what_is_damaged)
+{
+    expect(ctl(rig, "x\n", "user", "add", "alice", "--password-stdin", NULL), 0, "created", "");
+    expect(ctl(rig, "", "store", "verify", NULL), 0, "0 do not open", "");
+    /* A message that nobody sealed. */
+    static uint64_t buf[64];
+    struct gw_segment_writer w;
+    struct gw_mailbox_id mailbox = mailbox_of(rig, "alice@example.org");
+    gw_segment_begin(&w, buf, sizeof(buf), 0);
+    cr_assert_not_null(gw_segment_add(&w, GW_RECORD_MESSAGE, &mailbox, 7, 64));
+    struct gw_store_request r = {.op = GW_STORE_APPEND, .data = buf,
+                                 .data_len = gw_segment_end(&w, 1)};
+    struct gw_store_completion appended;
+    cr_assert_eq(gw_store_call(gw_store_client(rig->store, 0), &r, &appended), 0);
+    expect(ctl(rig, "", "store", "verify", NULL), 4, "1 do not open",
+           "(alice@example.org), position 7: the message does not open");
+    expect(ctl(rig, "", "job", "show", "2", NULL), 0, "(alice@example.org), position 7", "");
+    expect(ctl(rig, "", "store", "stats", NULL), 0, "KIND", "");
+}
+
+CONTROL_TEST(godwitctl, says_that_this_engine_has_no_backups)
+{
+    expect(ctl(rig, "", "store", "backup", NULL), 1, "failed: this store has none", "");
+}
+
+/* The note in the store asks for it until it is done. */
+CONTROL_TEST(godwitctl, erases_what_a_deleted_account_leaves)
+{
+    expect(ctl(rig, "x\n", "user", "add", "alice", "--password-stdin", NULL), 0, "created", "");
+    expect(ctl(rig, "", "key", "status", NULL), 0, "nothing is left of deleted accounts", "");
+    expect(ctl(rig, "", "user", "del", "alice", NULL), 0, "deleted", "");
+    bool erased = false;
+    for (unsigned looks = 0; !erased && looks < 2000; looks++) {
+        struct outcome o = ctl(rig, "", "key", "status", NULL);
+        erased = strstr(o.out, "nothing is left of deleted accounts") != NULL;
+        done(&o);
+        usleep(10000); /* between two looks */
+    }
+    cr_assert(erased);
+    expect(ctl(rig, "", "job", "list", NULL), 0, "account.erase  done", "");
 }
 
 CONTROL_TEST(godwitctl, shows_what_there_is)
