@@ -2,8 +2,9 @@
 /*
  * The seam to a network port: one queue pair of one port, as one lcore sees it.
  *
- * Implementations: port/dpdk.c (any DPDK ethdev) and the simulated wire of tests/sim. The choice is
- * made at start. All calls come from the owning lcore and never block.
+ * Implementations: port/dpdk.c (a queue of any DPDK ethdev), port/dispatch.c (one for each lcore over
+ * queues that are fewer, or that bring other lcores' frames) and those of the tests. The choice is made
+ * at start. All calls come from the owning lcore and never block.
  */
 #ifndef GW_PORT_PORT_H
 #define GW_PORT_PORT_H
@@ -21,15 +22,15 @@ struct gw_port;
 struct gw_frame {
     uint8_t *data; /* contiguous, starts at the Ethernet header */
     uint32_t len;
-    uint32_t rss_hash; /* 0 when the port gave none */
+    uint32_t rss_hash; /* of steer.h with the port's key; 0 when the port gave none */
     bool csum_ok;      /* the port has checked IP and TCP checksums and found them good */
     void *owner;       /* the port's own */
 };
 
 struct gw_port_ops {
-    /* Take up to max (<= GW_PORT_BURST_MAX) frames. */
+    /* Take up to max (2 .. GW_PORT_BURST_MAX) frames. */
     unsigned (*rx)(struct gw_port *p, struct gw_frame *frames, unsigned max);
-    /* Give all frames of the last rx back. */
+    /* Give frames of the last rx back, in one call or in several; all before the next rx. */
     void (*rx_release)(struct gw_port *p, struct gw_frame *frames, unsigned n);
     /* Queue one frame: header bytes (Ethernet to TCP, copied) followed by payload pieces (copied,
      * or attached where the port can; either way the caller keeps them unchanged until
