@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What concerns the broker as a whole: status, counters, lcore.stat, config.show, rpc.discover. */
+#include <string.h>
 #include <unistd.h>
 
 #include "../dataplane/base/check.h"
@@ -21,13 +22,15 @@ static json_t *count_json(uint64_t n)
 
 /* ---- status ---- */
 
-static json_t *describe_port(const struct gw_config *cfg)
+static json_t *describe_port(const struct gw_control_env *env)
 {
+    const struct gw_config *cfg = env->config;
     json_t *ports = json_array();
     for (unsigned i = 0; i < cfg->listen_count; i++)
         json_array_append_new(ports, json_integer(cfg->listen_ports[i]));
-    return json_pack("{s:s, s:o, s:o}", "device", cfg->port_device, "address",
-                     control_address_json(&cfg->address), "listen", ports);
+    return json_pack("{s:s, s:o, s:o, s:i, s:s}", "device", cfg->port_device, "address",
+                     control_address_json(&cfg->address), "listen", ports, "queues", (int)env->port_queues,
+                     "dispatch", env->software_dispatch ? "software" : "port");
 }
 
 static json_t *describe_store(const struct gw_control_env *env)
@@ -76,7 +79,7 @@ static void status(struct rpc_request *rq, void *ctx)
                           (int)gw_keyring_current(env->keys));
     check(s != NULL);
     add_lcores(env, s);
-    json_object_set_new(s, "port", describe_port(env->config));
+    json_object_set_new(s, "port", describe_port(env));
     json_object_set_new(s, "store", describe_store(env));
     json_object_set_new(s, "ledger", describe_ledger(c->ledger));
     rpc_reply(&rq, s);
@@ -124,6 +127,28 @@ static void counters(struct rpc_request *rq, void *ctx)
 
 /* ---- lcore.stat ---- */
 
+/* 0 when the lcore has no such set. */
+static uint64_t counter_of(const struct gw_lcore_view *l, const char *prefix, const char *name)
+{
+    for (unsigned i = 0; i < l->set_count; i++)
+        for (unsigned k = 0; k < l->sets[i].count; k++)
+            if (strcmp(l->sets[i].prefix, prefix) == 0 &&
+                strcmp(l->sets[i].descs[k].name, name) == 0)
+                return load(&l->sets[i].values[k]);
+    return 0;
+}
+
+/* What it has given to other lcores and taken from them, both ways, and what was lost so. */
+static json_t *describe_handover(const struct gw_lcore_view *l)
+{
+    uint64_t given = counter_of(l, "dispatch", "rx_handed_over") +
+                     counter_of(l, "dispatch", "tx_handed_over");
+    uint64_t taken =
+        counter_of(l, "dispatch", "rx_taken") + counter_of(l, "dispatch", "tx_taken");
+    return json_pack("{s:o, s:o, s:o}", "given", count_json(given), "taken", count_json(taken),
+                     "dropped", count_json(counter_of(l, "dispatch", "drop_rx_full")));
+}
+
 static json_t *describe_lcore(const struct gw_lcore_view *l)
 {
     static const char *const stages[] = {
@@ -135,14 +160,16 @@ static json_t *describe_lcore(const struct gw_lcore_view *l)
     json_t *cycles = json_object();
     for (unsigned i = 0; i < GW_STAGE_COUNT; i++)
         json_object_set_new(cycles, stages[i], count_json(load(&s->stage_cycles[i])));
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "lcore", (int)l->index, "passes",
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "lcore", (int)l->index,
+                     "passes",
                      count_json(load(&s->passes)), "busy_passes", count_json(load(&s->busy_passes)),
                      "connections", count_json(load(&s->connections)), "half_open",
                      count_json(load(&s->half_open)), "time_wait",
                      count_json(load(&s->time_wait)), "sessions",
                      count_json(load(&s->sessions)), "arena_used_bytes",
                      count_json(load(&s->arena_used_bytes)), "arena_limit_bytes",
-                     count_json(load(&s->arena_limit_bytes)), "stage_cycles", cycles);
+                     count_json(load(&s->arena_limit_bytes)), "frames_handed_over",
+                     describe_handover(l), "stage_cycles", cycles);
 }
 
 static void lcore_stat(struct rpc_request *rq, void *ctx)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "../dataplane/base/ip.h"
+#include "../dataplane/port/ports.h"
 #include "../storage/store.h"
 
 #define GW_CONFIG_EAL_ARGS_MAX 64
@@ -39,6 +40,8 @@ struct gw_config {
     char *port_device; /* "net_af_packet0,iface=gw1", "net_tap0,iface=gwtap", "net_af_xdp0,iface=..",
                           a PCI address, "net_memif0,..": an EAL --vdev or device */
     uint16_t port_mtu;
+    unsigned port_queues; /* 0: one for each lcore where the device can */
+    enum gw_dispatch_mode dispatch;
     struct gw_ip address;
     uint8_t prefix_len;
     struct gw_ip gateway; /* all zero: none */

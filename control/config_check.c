@@ -93,6 +93,20 @@ static void check_cpus(struct config_reader *r)
         check_lcore_cpus(r, &set);
 }
 
+static void check_queues(struct config_reader *r)
+{
+    const struct gw_config *c = r->config;
+    if (c->port_queues > c->lcore_count)
+        config_report_add(&r->report, line_of(r, "port_queues"),
+                          "port.port_queues is %u, accepted: at most dataplane.lcore_count, %u",
+                          c->port_queues, c->lcore_count);
+    else if (c->dispatch == GW_DISPATCH_PORT && c->port_queues != 0 &&
+             c->port_queues < c->lcore_count)
+        config_report_add(&r->report, line_of(r, "port_queues"),
+                          "port.port_queues is %u, accepted with port.dispatch \"port\": 0, or "
+                          "dataplane.lcore_count, %u", c->port_queues, c->lcore_count);
+}
+
 static bool same_network(const struct gw_ip *a, const struct gw_ip *b, unsigned prefix)
 {
     for (unsigned bit = 0; bit < prefix; bit++)
@@ -204,6 +218,7 @@ static void check_limits(struct config_reader *r)
 void config_check(struct config_reader *r)
 {
     check_cpus(r);
+    check_queues(r);
     check_addresses(r);
     check_listen_ports(r);
     check_domain(r);

@@ -8,6 +8,10 @@
 
 static const char *const idle_names[] = {
     [GW_IDLE_POLL] = "poll", [GW_IDLE_ADAPTIVE] = "adaptive", NULL};
+static const char *const dispatch_names[] = {[GW_DISPATCH_AUTO] = "auto",
+                                             [GW_DISPATCH_PORT] = "port",
+                                             [GW_DISPATCH_SOFTWARE] = "software",
+                                             NULL};
 static const char *const durability_names[] = {
     [GW_DURABILITY_SYNC] = "sync", [GW_DURABILITY_ASYNC] = "async", NULL};
 static const char *const engine_names[] = {"rocksdb", "mem", NULL};
@@ -63,6 +67,13 @@ const struct setting config_settings[] = {
          "The network port: a DPDK virtual device with its arguments (net_af_packet0,iface=..., "
          "net_af_xdp0,iface=..., net_tap0,iface=..., net_memif0,...) or a PCI address."),
     NUMBER("port", port_mtu, "1500", 576, 9000, "The largest IP packet on this port, in bytes."),
+    NUMBER("port", port_queues, "0", 0, GW_CONFIG_LCORES_MAX,
+           "Receive and transmit queues of the port; 0: one for each polled core where the device "
+           "has so many. With fewer than cores, those with a queue work for the others."),
+    CHOICE("port", dispatch, "auto", dispatch_names,
+           "How a connection finds its core: port, the device's queues decide, one for each core; "
+           "software, a hash that the cores compute, and hand frames to each other; auto, port "
+           "where the device computes that very hash, else software."),
     {.group = "port", .name = "address", .type = SETTING_NETWORK, .required = true, AT(address),
      .preset_text = "10.77.0.1/24",
      .help = "The broker's own IP address, IPv4 or IPv6, with the length of its network's prefix. "

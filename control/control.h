@@ -25,6 +25,8 @@ struct gw_control_env {
     struct gw_lcore_view *lcores;
     unsigned lcore_count;
     bool huge_pages;              /* what was really got */
+    unsigned port_queues;
+    bool software_dispatch; /* lcores hand frames to each other */
     atomic_bool *stop;            /* set by a signal; gw_control_run returns soon after */
 };
 

@@ -79,6 +79,8 @@ static void show_status(const json_t *s)
     for (size_t i = 0; i < json_array_size(listen); i++)
         printf(" %" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(listen, i)));
     printf(" on %s\n", text(port, "device"));
+    printf("queues       %" JSON_INTEGER_FORMAT ", dispatch by %s\n", number(port, "queues"),
+           text(port, "dispatch"));
     printf("cores        %" JSON_INTEGER_FORMAT ", %s\n", number(s, "lcores"),
            flag(s, "huge_pages") ? "on huge pages" : "without huge pages");
     printf("connections  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
@@ -243,10 +245,10 @@ static void show_jobs(const json_t *rows)
 
 static void show_lcores(const json_t *rows)
 {
-    struct ctl_table t = {.columns = 8,
+    struct ctl_table t = {.columns = 10,
                           .heads = {"CORE", "PASSES", "BUSY", "CONNECTIONS", "HALF-OPEN",
-                                    "TIME-WAIT", "SESSIONS", "MEMORY"},
-                          .right = {true, true, true, true, true, true, true, true}};
+                                    "TIME-WAIT", "SESSIONS", "HANDED", "DROPPED", "MEMORY"},
+                          .right = {true, true, true, true, true, true, true, true, true, true}};
     char used[40], limit[40];
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *l = json_array_get(rows, i);
@@ -259,6 +261,9 @@ static void show_lcores(const json_t *rows)
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "half_open"));
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "time_wait"));
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(l, "sessions"));
+        const json_t *frames = json_object_get(l, "frames_handed_over");
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(frames, "given"));
+        ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(frames, "dropped"));
         ctl_table_addf(&t, "%s of %s", bytes(number(l, "arena_used_bytes"), used),
                        bytes(number(l, "arena_limit_bytes"), limit));
     }

@@ -15,8 +15,8 @@
 #include <time.h>
 
 #include "../dataplane/core.h"
-#include "../dataplane/port/dpdk.h"
 #include "../dataplane/port/eal.h"
+#include "../dataplane/port/ports.h"
 #include "../dataplane/xmpp/jid.h"
 #include "control.h"
 #include "offline.h"
@@ -32,15 +32,14 @@
 struct broker {
     struct gw_config *config;
     struct gw_eal *eal;
-    struct gw_dpdk *dpdk;
+    struct gw_ports *ports;
     struct gw_store *store;
     struct gw_keyring *keys;
     struct gw_deriver *deriver;
     struct gw_cores *cores;
     struct gw_sealer *sealer, *job_sealer;
     struct gw_store_client *clients[GW_LCORES_MAX];
-    struct gw_port *ports[GW_LCORES_MAX];
-    struct gw_counter_set port_counters[GW_LCORES_MAX];
+    struct gw_port *port[GW_LCORES_MAX];
     struct gw_lcore_view views[GW_LCORES_MAX];
     struct gw_jid_text domain;
     unsigned launched;
@@ -67,8 +66,15 @@ static int fail(const char *what)
 static int open_port(struct broker *b)
 {
     const struct gw_config *c = b->config;
-    struct gw_dpdk_config dpdk = {
-        .device = c->port_device, .queue_count = c->lcore_count, .mtu = c->port_mtu};
+    struct gw_ports_config ports = {
+        .device = c->port_device,
+        .mtu = c->port_mtu,
+        .lcore_count = c->lcore_count,
+        .queue_count = c->port_queues,
+        .mode = c->dispatch,
+    };
+    if (getrandom(ports.key, sizeof(ports.key), 0) != sizeof(ports.key))
+        return -EIO;
     struct gw_eal_config eal = {
         .name = "godwit",
         .lcore_cpus = c->lcore_cpus,
@@ -76,19 +82,18 @@ static int open_port(struct broker *b)
         .commit_cpu = c->commit_cpu,
         .main_cpu = c->control_cpu,
         .huge_pages = c->huge_pages,
-        .memory_mib = gw_dpdk_memory_mib(&dpdk),
+        .memory_mib = gw_ports_memory_mib(&ports),
         .device = c->port_device,
+        .queue_count = gw_ports_queues_wanted(&ports),
         .mtu = c->port_mtu,
         .extra_args = c->eal_args,
         .extra_arg_count = c->eal_arg_count,
     };
     int err = gw_eal_init(&b->eal, &eal);
     if (err == 0)
-        err = gw_dpdk_open(&b->dpdk, &dpdk);
-    for (unsigned i = 0; err == 0 && i < c->lcore_count; i++) {
-        b->ports[i] = gw_dpdk_port(b->dpdk, i);
-        b->port_counters[i] = gw_dpdk_counter_set(b->dpdk, i);
-    }
+        err = gw_ports_open(&b->ports, &ports);
+    for (unsigned i = 0; err == 0 && i < c->lcore_count; i++)
+        b->port[i] = gw_ports_at(b->ports, i);
     return err;
 }
 
@@ -178,9 +183,8 @@ static int open_cores(struct broker *b)
         .listen_count = c->listen_count,
         .keys = b->keys,
         .deriver = b->deriver,
-        .ports = b->ports,
+        .ports = b->port,
         .clients = b->clients,
-        .port_counters = b->port_counters,
     };
     fill_xmpp(b, &cores.xmpp);
     if (getrandom(&cores.xmpp.table_key, sizeof(cores.xmpp.table_key), 0) < 0)
@@ -188,8 +192,11 @@ static int open_cores(struct broker *b)
     int rc = gw_cores_open(&b->cores, &cores, err);
     if (rc != 0)
         return fail(err);
-    for (unsigned i = 0; i < c->lcore_count; i++)
-        gw_core_view(gw_cores_at(b->cores, i), &b->views[i]);
+    for (unsigned i = 0; i < c->lcore_count; i++) {
+        struct gw_lcore_view *v = &b->views[i];
+        gw_core_view(gw_cores_at(b->cores, i), v);
+        v->set_count += gw_ports_counter_sets(b->ports, i, v->sets + v->set_count);
+    }
     return 0;
 }
 
@@ -235,6 +242,8 @@ static int run_control(struct broker *b)
         .lcores = b->views,
         .lcore_count = count,
         .huge_pages = gw_eal_has_huge_pages(b->eal),
+        .port_queues = gw_ports_queue_count(b->ports),
+        .software_dispatch = gw_ports_dispatches(b->ports),
         .stop = &stop,
     };
     if (!env.huge_pages)
@@ -275,7 +284,7 @@ static void finish(struct broker *b)
     gw_deriver_free(&b->deriver);
     gw_store_free(&b->store);
     gw_keyring_free(&b->keys);
-    gw_dpdk_free(&b->dpdk);
+    gw_ports_free(&b->ports);
     gw_eal_free(&b->eal);
     gw_config_free(&b->config);
 }

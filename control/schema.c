@@ -179,8 +179,9 @@ const struct schema_command schema_commands[] = {
      .params = {JOB_ID}},
 
     {.method = "lcore.stat", .cli = "lcore stat", .summary = "show what the polled cores do",
-     .detail = "Passes, connections, memory, and the share of CPU cycles that each stage of the pass "
-               "took since start.",
+     .detail = "Passes, connections, memory, frames handed to other cores and dropped because those did "
+               "not take them, and the share of CPU cycles that each stage of the pass took since "
+               "start.",
      .example = "godwitctl lcore stat"},
     {.method = "counters", .cli = "counters", .summary = "show all counters",
      .detail = "Added up over the cores. Those that are zero are left out.",

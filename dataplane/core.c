@@ -172,18 +172,30 @@ static unsigned timed_pass(struct gw_core *c, uint64_t *wall_offset_us)
 #define GOODBYE_US 3000000u
 
 /* Streams are told; what was accepted becomes durable; a client that does not go is left behind. */
-static void say_goodbye(struct gw_core *c, uint64_t *wall_offset_us)
+static void say_goodbye(struct gw_core *c, uint64_t *wall_offset_us, uint64_t until_us)
 {
-    uint64_t until = clock_us(CLOCK_MONOTONIC) + GOODBYE_US;
     unsigned idle = 0;
     while (gw_edge_shutdown(&c->l) > 0 || gw_home_is_busy(&c->l) || idle < 1000) {
         if (timed_pass(c, wall_offset_us) > 0)
             idle = 0;
         else
             idle++;
-        if (c->l.now_us > until)
+        if (c->l.now_us > until_us)
             return;
     }
+}
+
+/* Who is done works on for those that are not: as the home of their accounts, and as the lcore by
+ * whose queue they send. */
+static void leave(struct gw_core *c, uint64_t *wall_offset_us)
+{
+    uint64_t until_us = clock_us(CLOCK_MONOTONIC) + GOODBYE_US;
+    say_goodbye(c, wall_offset_us, until_us);
+    atomic_fetch_sub(c->leaving, 1);
+    while (atomic_load(c->leaving) > 0 && c->l.now_us <= until_us)
+        if (timed_pass(c, wall_offset_us) == 0)
+            sched_yield();
+    timed_pass(c, wall_offset_us); /* their last frames */
 }
 
 int gw_core_run(struct gw_core *c, const atomic_bool *stop)
@@ -194,6 +206,6 @@ int gw_core_run(struct gw_core *c, const atomic_bool *stop)
         idle_passes = timed_pass(c, &wall_offset_us) > 0 ? 0 : idle_passes + 1;
         rest(c, idle_passes);
     }
-    say_goodbye(c, &wall_offset_us);
+    leave(c, &wall_offset_us);
     return 0;
 }

@@ -36,7 +36,6 @@ struct gw_core_config {
     /* By lcore: */
     struct gw_port *const *ports;
     struct gw_store_client *const *clients;
-    struct gw_counter_set *port_counters;
 };
 
 /* Start only. 0 or negative errno with a message in err. */
@@ -45,6 +44,7 @@ int gw_cores_open(struct gw_cores **out, const struct gw_core_config *cfg, char 
 void gw_cores_free(struct gw_cores **c);
 
 struct gw_core *gw_cores_at(struct gw_cores *c, unsigned index);
+/* Its counters with those of the port left out: they are the port's maker's to add. */
 void gw_core_view(struct gw_core *c, struct gw_lcore_view *out);
 
 /* One pass at this time (monotonic and wall clock, microseconds). Returns the work done. */

@@ -22,8 +22,8 @@ struct gw_core {
     struct gw_lcore_state state;
     uint64_t stage_start;
     struct gw_command_port command;
+    atomic_uint *leaving; /* of all lcores: those that have not said goodbye yet */
     struct gw_ring *arp_in[GW_LCORES_MAX], *arp_out[GW_LCORES_MAX];
-    struct gw_counter_set port_counters;
     uint8_t random[4096];
     size_t random_left;
 };

@@ -20,6 +20,7 @@ struct gw_cores {
     struct gw_arena *arenas[GW_LCORES_MAX];
     struct gw_mesh meshes[GW_LCORES_MAX];
     struct gw_core *cores;
+    atomic_uint leaving;
 };
 
 /* A pool, so that a nonce does not cost a system call; never blocks once the system is up. */
@@ -116,8 +117,8 @@ static int open_core(struct gw_cores *all, unsigned i, const struct gw_core_conf
     c->l.xml = malloc(sizeof(*c->l.xml));
     c->l.scratch = malloc(GW_SCRATCH_BYTES);
     c->port = cfg->ports[i];
-    c->port_counters = cfg->port_counters[i];
     c->poll = cfg->poll;
+    c->leaving = &all->leaving;
     if (c->l.xml == NULL || c->l.scratch == NULL)
         return -ENOMEM;
     int err = gw_arena_open(&all->arenas[i], name, cfg->arena_bytes, cfg->pages);
@@ -164,6 +165,7 @@ int gw_cores_open(struct gw_cores **out, const struct gw_core_config *cfg, char 
         return -ENOMEM;
     all->count = cfg->count;
     all->xmpp = cfg->xmpp;
+    atomic_init(&all->leaving, cfg->count);
     all->cores = calloc(cfg->count, sizeof(*all->cores));
     int rc = all->cores == NULL ? -ENOMEM : gw_mesh_open(all->meshes, cfg->count);
     for (unsigned i = 0; rc == 0 && i < cfg->count; i++)
@@ -237,5 +239,4 @@ void gw_core_view(struct gw_core *c, struct gw_lcore_view *out)
         (struct gw_counter_set){"tcp", gw_tcp_counter_descs,
                                 (const uint64_t *)gw_tcp_counters(c->l.tcp), gw_tcp_counter_count};
     out->sets[out->set_count++] = gw_net_counter_set(c->net);
-    out->sets[out->set_count++] = c->port_counters;
 }

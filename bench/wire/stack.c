@@ -59,7 +59,8 @@ int stack_parse_network(const char *text, struct gw_ip *address, uint8_t *prefix
 static int open_port(struct stack *s, const struct stack_config *cfg)
 {
     int last_cpu = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
-    struct gw_dpdk_config device = {.device = cfg->device, .queue_count = 1, .mtu = cfg->mtu};
+    struct gw_dpdk_config device = {
+        .device = cfg->device, .queue_count = 1, .mtu = cfg->mtu, .lcore_count = 1};
     struct gw_eal_config eal = {
         .name = cfg->name,
         .lcore_cpus = &cfg->cpu,
@@ -69,6 +70,7 @@ static int open_port(struct stack *s, const struct stack_config *cfg)
         .huge_pages = cfg->huge_pages,
         .memory_mib = gw_dpdk_memory_mib(&device),
         .device = cfg->device,
+        .queue_count = 1,
         .mtu = cfg->mtu,
     };
     int err = gw_eal_init(&s->eal, &eal);

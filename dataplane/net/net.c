@@ -130,7 +130,8 @@ bool net_answer(struct gw_net *n, const void *frame, uint32_t len)
 
 static bool port_cuts(const struct gw_net *n, const struct gw_tcp_segment *s)
 {
-    return IP4_HEADER_BYTES + s->header_len + s->payload_len <= n->port->tso_bytes_max;
+    return IP4_HEADER_BYTES + s->header_len + s->payload_len <= n->port->tso_bytes_max &&
+           s->payload_len <= GW_PORT_PIECES_MAX * s->segment_bytes;
 }
 
 bool gw_net_emit(void *net, const struct gw_tcp_segment *s)

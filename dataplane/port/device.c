@@ -10,11 +10,18 @@
 /* AF_PACKET keeps its own header, an address and padding before each frame (tpacket_v2). */
 #define AF_PACKET_HEADER_BYTES 80u
 #define ETHERNET_BYTES         18u /* header and one VLAN tag */
+#define ETHERNET_HEADER_BYTES  14u
 #define FRAME_BYTES_MIN        2048u
 /* The kernel queues at most netdev_max_backlog (1,000 as it comes) frames on their way out, so a
  * ring of more always has room and the driver, which would wait for it, never waits. Towards us it
  * has to last while the core does something else: 4,096 frames are 40 ms at 100,000 a second. */
-#define AF_PACKET_FRAMES 4096u
+#define AF_PACKET_FRAMES     4096u
+#define AF_PACKET_QUEUES_MAX 16u
+/* net_tap cuts in software, from a pool of 128 buffers of which a piece needs two and each boundary
+ * of our buffers one; it gives up for good on a packet for which they do not suffice. It measures the
+ * frames that it makes, with their Ethernet header, by the MTU (which it lets be 1504 at most), and does
+ * not know IPv6. */
+#define TAP_TSO_BYTES 32768u
 
 bool device_is_pci(const char *device)
 {
@@ -70,11 +77,34 @@ void device_complete(char out[DEVICE_ARGS_BYTES], const char *device, unsigned q
     check(strlen(device) <= DEVICE_NAME_BYTES_MAX);
     strcpy(out, device);
     if (is_driver(device, "net_af_packet") || is_driver(device, "eth_af_packet")) {
-        complete(out, "qpairs", queue_count);
+        complete(out, "qpairs",
+                 queue_count < AF_PACKET_QUEUES_MAX ? queue_count : AF_PACKET_QUEUES_MAX);
         complete(out, "framesz", device_frame_bytes(mtu));
         complete(out, "blocksz", 64 * 1024);
         complete(out, "framecnt", AF_PACKET_FRAMES);
     } else if (is_driver(device, "net_af_xdp")) {
         complete(out, "queue_count", queue_count);
     }
+}
+
+/* ---- quirks ---- */
+
+static bool is_tap(const char *driver)
+{
+    return strcmp(driver, "net_tap") == 0;
+}
+
+uint32_t device_tso_bytes_max(const char *driver, uint32_t bytes)
+{
+    return is_tap(driver) && bytes > TAP_TSO_BYTES ? TAP_TSO_BYTES : bytes;
+}
+
+bool device_tso_v6(const char *driver)
+{
+    return !is_tap(driver);
+}
+
+uint16_t device_mtu_extra(const char *driver)
+{
+    return is_tap(driver) ? ETHERNET_HEADER_BYTES : 0;
 }

@@ -20,4 +20,13 @@ void device_complete(char out[DEVICE_ARGS_BYTES], const char *device, unsigned q
 /* Bytes that one received frame may take in the driver's own buffers. */
 uint32_t device_frame_bytes(uint16_t mtu);
 
+/* ---- what drivers say of themselves that is not so; by the driver's name ---- */
+
+/* The largest IP packet that it can be given to cut, of those that it should take. */
+uint32_t device_tso_bytes_max(const char *driver, uint32_t bytes);
+/* Whether it cuts IPv6, too. */
+bool device_tso_v6(const char *driver);
+/* What its MTU has to be beyond the largest IP packet, so that it cuts to that. */
+uint16_t device_mtu_extra(const char *driver);
+
 #endif

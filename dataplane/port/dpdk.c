@@ -1,48 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dpdk.h"
+#include "dpdk_int.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <netinet/in.h>
 
 #include <rte_ethdev.h>
 #include <rte_ip.h>
-#include <rte_mbuf.h>
+#include <rte_tcp.h>
 
 #include "../base/check.h"
-#include "device.h"
 
-/* Buffers of one queue: what the largest rings below hold, what is queued, and a burst in hand. */
-#define BUFFERS_PER_QUEUE  8191u
-#define BUFFER_CACHE       256u
-#define RING_FRAMES        1024u
-#define TX_QUEUE_FRAMES    256u
-#define ETHERNET_BYTES     14u
-#define EAL_OWN_MIB        32u
-#define BUFFER_EXTRA_BYTES 512u /* mbuf, mempool header, padding */
-
-struct queue_counters {
-    GW_DPDK_COUNTERS(GW_COUNTER_FIELD)
-};
-
-struct queue {
-    struct gw_port port; /* first: the port handed out is the queue */
-    uint16_t device;
-    uint16_t index;
-    uint16_t room; /* data bytes of a buffer */
-    uint64_t tx_csum_flags;
-    struct rte_mempool *pool;
-    struct queue_counters counters;
-    unsigned tx_count;
-    struct rte_mbuf *tx[TX_QUEUE_FRAMES];
-} __attribute__((aligned(64))); /* no two lcores in one cache line */
-
-struct gw_dpdk {
-    uint16_t device;
-    unsigned queue_count;
-    const char *driver;
-    struct queue *queues;
-};
+/* Buffers of one frame: 64 KiB in buffers of at least 2 KiB, and one for the headers. */
+#define CHAIN_MAX 33u
 
 /* ---- frames in ---- */
 
@@ -78,7 +46,7 @@ static unsigned rx(struct gw_port *port, struct gw_frame *frames, unsigned max)
         frames[n++] = (struct gw_frame){
             .data = rte_pktmbuf_mtod(m, uint8_t *),
             .len = m->data_len,
-            .rss_hash = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0,
+            .rss_hash = q->hash_is_ours && m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? m->hash.rss : 0,
             .csum_ok = csum_is_good(m),
             .owner = m,
         };
@@ -117,242 +85,112 @@ static unsigned tx_flush(struct gw_port *port)
     return sent;
 }
 
-static void ask_for_checksums(const struct queue *q, struct rte_mbuf *m)
+/* TSO wants the pseudo header's sum without the length, which will be each piece's own. */
+static void ask_for_cutting(struct rte_mbuf *m, uint8_t *frame, uint32_t header_len,
+                            uint32_t gso_bytes)
 {
-    const uint8_t *f = rte_pktmbuf_mtod(m, const uint8_t *);
-    if (gw_be16(f + 12) != RTE_ETHER_TYPE_IPV4)
-        return;
+    uint8_t *ip = frame + ETHERNET_BYTES;
+    struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + m->l3_len);
+    m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+    m->l4_len = header_len - ETHERNET_BYTES - m->l3_len;
+    m->tso_segsz = (uint16_t)gso_bytes;
+    if (m->ol_flags & RTE_MBUF_F_TX_IPV4)
+        tcp->cksum = rte_ipv4_phdr_cksum((const struct rte_ipv4_hdr *)ip, m->ol_flags);
+    else
+        tcp->cksum = rte_ipv6_phdr_cksum((const struct rte_ipv6_hdr *)ip, m->ol_flags);
+}
+
+/* Our own packets: neither IPv4 options nor IPv6 extension headers. */
+static void ask_for_offloads(const struct queue *q, struct rte_mbuf *m, uint32_t header_len,
+                             uint32_t gso_bytes)
+{
+    uint8_t *frame = rte_pktmbuf_mtod(m, uint8_t *);
+    const uint8_t *ip = frame + ETHERNET_BYTES;
+    uint8_t protocol;
     m->l2_len = ETHERNET_BYTES;
-    m->l3_len = sizeof(struct rte_ipv4_hdr);
-    m->ol_flags |= RTE_MBUF_F_TX_IPV4 | (q->tx_csum_flags & RTE_MBUF_F_TX_IP_CKSUM);
-    if (f[ETHERNET_BYTES + 9] == IPPROTO_TCP)
+    switch (gw_be16(frame + 12)) {
+    case RTE_ETHER_TYPE_IPV4:
+        m->l3_len = sizeof(struct rte_ipv4_hdr);
+        m->ol_flags |= RTE_MBUF_F_TX_IPV4 | (q->tx_csum_flags & RTE_MBUF_F_TX_IP_CKSUM);
+        protocol = ip[9];
+        break;
+    case RTE_ETHER_TYPE_IPV6:
+        m->l3_len = sizeof(struct rte_ipv6_hdr);
+        m->ol_flags |= RTE_MBUF_F_TX_IPV6;
+        protocol = ip[6];
+        break;
+    default:
+        return;
+    }
+    if (protocol == IPPROTO_TCP)
         m->ol_flags |= q->tx_csum_flags & RTE_MBUF_F_TX_TCP_CKSUM;
+    if (gso_bytes != 0)
+        ask_for_cutting(m, frame, header_len, gso_bytes);
+}
+
+/* A row of empty buffers for len bytes, or NULL. */
+static struct rte_mbuf *take_buffers(struct queue *q, uint32_t len)
+{
+    struct rte_mbuf *m[CHAIN_MAX];
+    unsigned count = (len + q->room - 1) / q->room;
+    check(count >= 1 && count <= CHAIN_MAX);
+    if (rte_pktmbuf_alloc_bulk(q->pool, m, count) != 0)
+        return NULL;
+    for (unsigned i = 1; i < count; i++)
+        m[i - 1]->next = m[i];
+    m[0]->nb_segs = (uint16_t)count;
+    m[0]->pkt_len = len;
+    return m[0];
+}
+
+/* Fills the row from *at on, which moves to the buffer that has room left. */
+static void append(const struct queue *q, struct rte_mbuf **at, const uint8_t *p, size_t len)
+{
+    while (len > 0) {
+        struct rte_mbuf *m = *at;
+        size_t n = RTE_MIN(len, (size_t)(q->room - m->data_len));
+        memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, m->data_len), p, n);
+        m->data_len += (uint16_t)n;
+        p += n;
+        len -= n;
+        if (m->data_len == q->room)
+            *at = m->next;
+    }
 }
 
 static bool tx(struct gw_port *port, const void *header, uint32_t header_len,
                const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes)
 {
     struct queue *q = (struct queue *)port;
-    check(gso_bytes == 0); /* tso_bytes_max is 0 */
+    size_t len = header_len;
+    for (unsigned i = 0; i < payload_count; i++)
+        len += payload[i].len;
+    check(header_len <= q->room);
+    check(len <= ETHERNET_BYTES + (gso_bytes != 0 ? port->tso_bytes_max : port->mtu));
     if (q->tx_count == TX_QUEUE_FRAMES && tx_flush(port) == 0) {
         GW_COUNT(q->counters.tx_queue_full);
         return false;
     }
-    struct rte_mbuf *m = rte_pktmbuf_alloc(q->pool);
+    struct rte_mbuf *m = take_buffers(q, (uint32_t)len);
     if (m == NULL) {
         GW_COUNT(q->counters.tx_no_buffer);
         return false;
     }
-    uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
-    uint32_t len = header_len;
-    check(len <= q->room);
-    memcpy(p, header, header_len);
-    for (unsigned i = 0; i < payload_count; i++) {
-        check(payload[i].len <= q->room - len);
-        memcpy(p + len, payload[i].p, payload[i].len);
-        len += (uint32_t)payload[i].len;
-    }
-    m->data_len = (uint16_t)len;
-    m->pkt_len = len;
+    struct rte_mbuf *at = m;
+    append(q, &at, header, header_len);
+    for (unsigned i = 0; i < payload_count; i++)
+        append(q, &at, payload[i].p, payload[i].len);
     if (q->tx_csum_flags != 0)
-        ask_for_checksums(q, m);
+        ask_for_offloads(q, m, header_len, gso_bytes);
+    if (gso_bytes != 0)
+        GW_COUNT(q->counters.tx_cut);
     q->tx[q->tx_count++] = m;
     return true;
 }
 
-static const struct gw_port_ops ops = {
+const struct gw_port_ops dpdk_ops = {
     .rx = rx,
     .rx_release = rx_release,
     .tx = tx,
     .tx_flush = tx_flush,
 };
-
-/* ---- start ---- */
-
-uint32_t gw_dpdk_memory_mib(const struct gw_dpdk_config *cfg)
-{
-    uint64_t buffer = device_frame_bytes(cfg->mtu) + RTE_PKTMBUF_HEADROOM + BUFFER_EXTRA_BYTES;
-    uint64_t buffers = buffer * (BUFFERS_PER_QUEUE + 1) * cfg->queue_count;
-    return EAL_OWN_MIB + (uint32_t)((buffers + (1 << 20) - 1) >> 20);
-}
-
-static int complain(const struct gw_dpdk_config *cfg, const char *what, int err)
-{
-    fprintf(stderr, "port: %s: %s: %s\n", cfg->device, what, strerror(-err));
-    return err;
-}
-
-static int find_device(const struct gw_dpdk_config *cfg, struct rte_eth_dev_info *info,
-                       uint16_t *device)
-{
-    char name[DEVICE_NAME_BYTES_MAX + 1];
-    device_name(name, cfg->device);
-    if (rte_eth_dev_get_port_by_name(name, device) != 0)
-        return complain(cfg, "DPDK has no such device", -ENODEV);
-    int err = rte_eth_dev_info_get(*device, info);
-    if (err != 0)
-        return complain(cfg, "the device tells nothing", err);
-    unsigned queues = RTE_MIN(info->max_rx_queues, info->max_tx_queues);
-    if (queues < cfg->queue_count) {
-        fprintf(stderr, "port: %s has %u queues, %u dataplane lcores need one each\n", cfg->device,
-                queues, cfg->queue_count);
-        return -ENOTSUP;
-    }
-    return 0;
-}
-
-/* All or nothing of a set of offloads: half of the checks saves nothing. */
-static uint64_t all_of(uint64_t offered, uint64_t wanted)
-{
-    return (offered & wanted) == wanted ? wanted : 0;
-}
-
-static int configure(struct gw_dpdk *d, const struct gw_dpdk_config *cfg,
-                     const struct rte_eth_dev_info *info)
-{
-    uint64_t csum_rx = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-    uint64_t csum_tx = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-    struct rte_eth_conf conf = {
-        .rxmode.offloads = all_of(info->rx_offload_capa, csum_rx),
-        .txmode.offloads = all_of(info->tx_offload_capa, csum_tx) |
-                           (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE),
-    };
-    uint64_t rss = info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP);
-    if (cfg->queue_count > 1 && rss != 0) {
-        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = rss;
-    }
-    int err = rte_eth_dev_configure(d->device, (uint16_t)cfg->queue_count,
-                                    (uint16_t)cfg->queue_count, &conf);
-    if (err != 0)
-        return complain(cfg, "cannot be configured", err);
-    if (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
-        for (unsigned i = 0; i < d->queue_count; i++)
-            d->queues[i].tx_csum_flags = RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
-    uint16_t mtu;
-    err = rte_eth_dev_get_mtu(d->device, &mtu);
-    if (err == 0 && mtu != cfg->mtu)
-        err = rte_eth_dev_set_mtu(d->device, cfg->mtu);
-    if (err != 0)
-        return complain(cfg, "cannot carry the configured MTU", err);
-    return 0;
-}
-
-static int make_pool(struct queue *q, const struct gw_dpdk_config *cfg, int socket)
-{
-    char name[RTE_MEMPOOL_NAMESIZE];
-    snprintf(name, sizeof(name), "godwit_%u_%u", q->device, q->index);
-    q->room = (uint16_t)device_frame_bytes(cfg->mtu);
-    q->pool = rte_pktmbuf_pool_create_by_ops(name, BUFFERS_PER_QUEUE, BUFFER_CACHE, 0,
-                                             q->room + RTE_PKTMBUF_HEADROOM, socket, "ring_sp_sc");
-    if (q->pool == NULL)
-        return complain(cfg, "no memory for packet buffers", -ENOMEM);
-    return 0;
-}
-
-static int open_queue(struct queue *q, const struct gw_dpdk_config *cfg, uint16_t rx_frames,
-                      uint16_t tx_frames)
-{
-    int socket = rte_eth_dev_socket_id(q->device);
-    int err = make_pool(q, cfg, socket);
-    if (err != 0)
-        return err;
-    unsigned node = socket < 0 ? 0 : (unsigned)socket;
-    err = rte_eth_rx_queue_setup(q->device, q->index, rx_frames, node, NULL, q->pool);
-    if (err != 0)
-        return complain(cfg, "a receive queue cannot be set up", err);
-    err = rte_eth_tx_queue_setup(q->device, q->index, tx_frames, node, NULL);
-    if (err != 0)
-        return complain(cfg, "a transmit queue cannot be set up", err);
-    struct rte_ether_addr mac;
-    err = rte_eth_macaddr_get(q->device, &mac);
-    if (err != 0)
-        return complain(cfg, "has no Ethernet address", err);
-    q->port.ops = &ops;
-    q->port.mtu = cfg->mtu;
-    q->port.tx_csum_ip = q->tx_csum_flags != 0;
-    q->port.tx_csum_tcp = q->tx_csum_flags != 0;
-    memcpy(q->port.mac, mac.addr_bytes, sizeof(q->port.mac));
-    return 0;
-}
-
-static int open_queues(struct gw_dpdk *d, const struct gw_dpdk_config *cfg)
-{
-    uint16_t rx_frames = RING_FRAMES, tx_frames = RING_FRAMES;
-    int err = rte_eth_dev_adjust_nb_rx_tx_desc(d->device, &rx_frames, &tx_frames);
-    if (err != 0)
-        return complain(cfg, "no fitting length of its rings", err);
-    for (unsigned i = 0; i < d->queue_count && err == 0; i++)
-        err = open_queue(&d->queues[i], cfg, rx_frames, tx_frames);
-    return err;
-}
-
-int gw_dpdk_open(struct gw_dpdk **out, const struct gw_dpdk_config *cfg)
-{
-    struct rte_eth_dev_info info;
-    uint16_t device;
-    int err = find_device(cfg, &info, &device);
-    if (err != 0)
-        return err;
-    struct gw_dpdk *d = calloc(1, sizeof(*d));
-    struct queue *queues =
-        aligned_alloc(_Alignof(struct queue), cfg->queue_count * sizeof(*queues));
-    if (d == NULL || queues == NULL) {
-        free(d);
-        free(queues);
-        return -ENOMEM;
-    }
-    *d = (struct gw_dpdk){device, cfg->queue_count, info.driver_name, queues};
-    for (unsigned i = 0; i < cfg->queue_count; i++)
-        queues[i] = (struct queue){.device = device, .index = (uint16_t)i};
-    err = configure(d, cfg, &info);
-    if (err == 0)
-        err = open_queues(d, cfg);
-    if (err == 0 && (err = rte_eth_dev_start(device)) != 0)
-        complain(cfg, "does not start", err);
-    if (err != 0) {
-        gw_dpdk_free(&d);
-        return err;
-    }
-    *out = d;
-    return 0;
-}
-
-void gw_dpdk_free(struct gw_dpdk **dpdk)
-{
-    struct gw_dpdk *d = *dpdk;
-    if (d == NULL)
-        return;
-    for (unsigned i = 0; i < d->queue_count; i++)
-        rte_pktmbuf_free_bulk(d->queues[i].tx, d->queues[i].tx_count);
-    rte_eth_dev_stop(d->device);
-    rte_eth_dev_close(d->device);
-    for (unsigned i = 0; i < d->queue_count; i++)
-        rte_mempool_free(d->queues[i].pool);
-    free(d->queues);
-    free(d);
-    *dpdk = NULL;
-}
-
-struct gw_port *gw_dpdk_port(struct gw_dpdk *d, unsigned queue)
-{
-    check(queue < d->queue_count);
-    return &d->queues[queue].port;
-}
-
-const char *gw_dpdk_driver(const struct gw_dpdk *d)
-{
-    return d->driver;
-}
-
-struct gw_counter_set gw_dpdk_counter_set(const struct gw_dpdk *d, unsigned queue)
-{
-    static const struct gw_counter_desc descs[] = {GW_DPDK_COUNTERS(GW_COUNTER_DESC)};
-    check(queue < d->queue_count);
-    return (struct gw_counter_set){
-        .prefix = "port",
-        .descs = descs,
-        .values = (const uint64_t *)&d->queues[queue].counters,
-        .count = sizeof(descs) / sizeof(descs[0]),
-    };
-}

@@ -87,7 +87,7 @@ static void add_device(struct gw_eal *e, const struct gw_eal_config *cfg)
         return;
     }
     char args[DEVICE_ARGS_BYTES];
-    device_complete(args, cfg->device, cfg->lcore_count, cfg->mtu);
+    device_complete(args, cfg->device, cfg->queue_count, cfg->mtu);
     add(e, "--no-pci");
     add(e, "--vdev");
     add(e, "%s", args);

@@ -26,6 +26,7 @@ struct gw_eal_config {
     bool huge_pages;         /* use them when enough are free */
     uint32_t memory_mib;     /* for EAL: see gw_dpdk_memory_mib */
     const char *device;      /* "net_af_packet0,iface=gw1" and the like, or a PCI address */
+    unsigned queue_count;    /* that it is asked for, at most */
     uint16_t mtu;            /* IP packet bytes that the device will carry */
     char *const *extra_args; /* for EAL, after ours */
     unsigned extra_arg_count;

@@ -14,7 +14,8 @@
 
 #include "../base/bytes.h"
 
-#define GW_PORT_BURST_MAX 64
+#define GW_PORT_BURST_MAX  64
+#define GW_PORT_PIECES_MAX 48 /* of a segment that the port cuts */
 
 struct gw_port;
 
@@ -37,9 +38,9 @@ struct gw_port_ops {
      * acknowledged). False when there is no room: nothing was queued, try again in a later pass.
      *
      * gso_bytes 0: one frame, whose packet fits into the MTU. Else a TCP segment whose payload the
-     * device cuts into pieces of gso_bytes, each with these headers (lengths, sequence number, flags
-     * and checksums put right): only where tso_bytes_max allows it. The checksum fields hold what
-     * tx_csum_ip and tx_csum_tcp ask for, of the segment as it is given. */
+     * device cuts into pieces of gso_bytes, GW_PORT_PIECES_MAX at most, each with these headers
+     * (lengths, sequence number, flags and checksums put right): only where tso_bytes_max allows it.
+     * The checksum fields hold what tx_csum_ip and tx_csum_tcp ask for, of the segment as given. */
     bool (*tx)(struct gw_port *p, const void *header, uint32_t header_len,
                const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes);
     /* Hand what was queued to the device. Returns frames sent. */

@@ -186,6 +186,30 @@ Test(config, settings_that_do_not_fit_together_are_mistakes)
         ":7: control is a number, accepted: a group, control: { ... };\n");
 }
 
+Test(config, queues_that_do_not_fit_the_cores_are_a_mistake)
+{
+    char *errors;
+    cr_assert_null(read_text("port: { port_device = \"x\"; address = \"10.77.0.1/24\";\n"
+                             "  port_queues = 2;\n"
+                             "  dispatch = \"hardware\"; };\n"
+                             "xmpp: { domain = \"example.org\"; };\n"
+                             "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n",
+                             &errors));
+    cr_assert_str_eq(errors, ":2: port.port_queues is 2, accepted: at most dataplane.lcore_count, 1\n"
+                             ":3: port.dispatch is \"hardware\", accepted: \"auto\" or \"port\" or "
+                             "\"software\"\n");
+    free(errors);
+    cr_assert_null(read_text("dataplane: { lcore_count = 2; };\n"
+                             "port: { port_device = \"x\"; address = \"10.77.0.1/24\";\n"
+                             "  port_queues = 1; dispatch = \"port\"; };\n"
+                             "xmpp: { domain = \"example.org\"; };\n"
+                             "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n",
+                             &errors));
+    cr_assert_str_eq(errors, ":3: port.port_queues is 1, accepted with port.dispatch \"port\": 0, or "
+                             "dataplane.lcore_count, 2\n");
+    free(errors);
+}
+
 Test(config, a_cpu_that_does_not_exist_is_a_mistake)
 {
     char *errors;

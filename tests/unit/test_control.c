@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket: framing, JSON-RPC, who may use it, limits. */
+#include "../../dataplane/port/dispatch.h"
 #include "control_rig.h"
 
 #include <ctype.h>
@@ -409,11 +410,21 @@ CONTROL_TEST(control, lcore_stat_and_config_show_what_there_is)
     int fd = rig_connect(rig);
     rig->states[1].passes = 42;
     rig->states[1].stage_cycles[GW_STAGE_seal] = 9;
+    static const struct gw_counter_desc descs[] = {GW_DISPATCH_COUNTERS(GW_COUNTER_DESC)};
+    static const uint64_t counts[sizeof(descs) / sizeof(descs[0])] = {1, 20, 300, 4, 50, 600, 7};
+    rig->lcores[1].sets[rig->lcores[1].set_count++] = (struct gw_counter_set){
+        "dispatch", descs, counts, sizeof(descs) / sizeof(descs[0])};
     json_t *r = rig_call(fd, "lcore.stat", NULL);
     json_t *lcore = json_array_get(json_object_get(r, "lcores"), 1);
     cr_assert_eq(json_integer_value(json_object_get(lcore, "passes")), 42);
     json_t *cycles = json_object_get(lcore, "stage_cycles");
     cr_assert_eq(json_integer_value(json_object_get(cycles, "seal")), 9);
+    json_t *frames = json_object_get(lcore, "frames_handed_over");
+    cr_assert_eq(json_integer_value(json_object_get(frames, "given")), 20 + 50);
+    cr_assert_eq(json_integer_value(json_object_get(frames, "taken")), 300 + 600);
+    cr_assert_eq(json_integer_value(json_object_get(frames, "dropped")), 4);
+    frames = json_object_get(json_array_get(json_object_get(r, "lcores"), 0), "frames_handed_over");
+    cr_assert_eq(json_integer_value(json_object_get(frames, "given")), 0, "it has no dispatch");
     json_decref(r);
     r = rig_call(fd, "config.show", NULL);
     json_t *xmpp = json_object_get(json_object_get(r, "config"), "xmpp");

@@ -36,6 +36,8 @@ Test(device, gets_the_arguments_that_its_user_left_out)
          "net_af_packet0,iface=gw1,qpairs=2,framesz=2048,blocksz=65536,framecnt=4096"},
         {"net_af_packet0,iface=gw1,framecnt=512,qpairs=1", 2, 9000,
          "net_af_packet0,iface=gw1,framecnt=512,qpairs=1,framesz=16384,blocksz=65536"},
+        {"net_af_packet0,iface=gw1", 20, 1500, /* the driver knows 16 */
+         "net_af_packet0,iface=gw1,qpairs=16,framesz=2048,blocksz=65536,framecnt=4096"},
         {"net_af_xdp0,iface=gw1", 1, 1500, "net_af_xdp0,iface=gw1,queue_count=1"},
         {"net_tap0,iface=gwtap", 1, 1500, "net_tap0,iface=gwtap"},
     };
@@ -53,4 +55,15 @@ Test(device, a_frame_holds_the_mtu_and_the_drivers_own_header)
     cr_assert_eq(device_frame_bytes(1950), 2048);
     cr_assert_eq(device_frame_bytes(1951), 4096);
     cr_assert_eq(device_frame_bytes(9000), 16384);
+}
+
+Test(device, drivers_that_cannot_what_they_say)
+{
+    cr_assert_eq(device_tso_bytes_max("net_tap", 65535), 32768);
+    cr_assert_eq(device_tso_bytes_max("net_tap", 9000), 9000);
+    cr_assert_eq(device_tso_bytes_max("net_ice", 65535), 65535);
+    cr_assert_not(device_tso_v6("net_tap"));
+    cr_assert(device_tso_v6("net_ice"));
+    cr_assert_eq(device_mtu_extra("net_tap"), 14);
+    cr_assert_eq(device_mtu_extra("net_ice"), 0);
 }

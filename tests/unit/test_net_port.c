@@ -21,7 +21,8 @@ static char device[DEVICE_BYTES];
 static int open_port(unsigned queues)
 {
     static const int cpus[] = {0, 0};
-    struct gw_dpdk_config port = {device, queues, 1500};
+    struct gw_dpdk_config port = {
+        .device = device, .queue_count = queues, .mtu = 1500, .lcore_count = 1};
     struct gw_eal_config cfg = {
         .name = "godwit-test",
         .lcore_cpus = cpus,
@@ -29,6 +30,7 @@ static int open_port(unsigned queues)
         .huge_pages = false,
         .memory_mib = gw_dpdk_memory_mib(&port),
         .device = device,
+        .queue_count = queues,
         .mtu = 1500,
     };
     int err = gw_eal_init(&eal, &cfg);
