@@ -37,11 +37,15 @@ static json_t *describe_store(const struct gw_control_env *env)
 {
     struct gw_store_state s = gw_store_state(env->store);
     bool sync = env->config->durability == GW_DURABILITY_SYNC;
-    return json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "engine", env->config->store_engine,
-                     "path", env->config->store_path, "durability", sync ? "sync" : "async", "failed",
-                     s.failed, "window_bytes", (json_int_t)s.window_bytes, "window_messages",
-                     (json_int_t)s.window_messages, "segment_oldest", (json_int_t)s.segment_oldest,
-                     "segment_next", (json_int_t)s.segment_next);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I}", "engine",
+                     env->config->store_engine, "path", env->config->store_path, "durability",
+                     sync ? "sync" : "async", "condition", gw_store_condition_name(s.condition),
+                     "last_error", s.error != 0 ? strerror(-s.error) : NULL, "free_bytes",
+                     (json_int_t)(s.free_bytes > INT64_MAX ? INT64_MAX : s.free_bytes),
+                     "reserve_bytes", (json_int_t)s.reserve_bytes, "window_bytes",
+                     (json_int_t)s.window_bytes, "window_messages", (json_int_t)s.window_messages,
+                     "segment_oldest", (json_int_t)s.segment_oldest, "segment_next",
+                     (json_int_t)s.segment_next);
 }
 
 static json_t *describe_ledger(const struct ledger *l)

@@ -68,6 +68,7 @@ struct gw_config {
     enum gw_durability durability;
     uint32_t window_mib;     /* commit log in memory; default 256 */
     uint32_t spill_after_ms; /* default 5000 */
+    uint32_t reserve_mib;    /* free space below which new messages are refused; default 1024 */
     uint32_t mailbox_messages_max; /* default 10000 */
     uint64_t mailbox_bytes_max;    /* default 64 MiB */
 

@@ -123,6 +123,9 @@ const struct setting config_settings[] = {
            "at twice it, commits wait."),
     NUMBER("store", spill_after_ms, "5000", 100, 3600000,
            "Milliseconds after which a message that still waits moves from the log to its mailbox."),
+    NUMBER("store", reserve_mib, "1024", 0, 16777216,
+           "Free space of the store's file system, in MiB, below which new messages are refused; "
+           "what is delivered is still removed. The log and the spill of what waits live on it."),
     NUMBER("store", mailbox_messages_max, "10000", 1, 1000000000,
            "Messages that may wait for one account; more are refused."),
     NUMBER("store", mailbox_bytes_max, "67108864", 65536, INT64_C(1) << 40,

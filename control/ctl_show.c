@@ -53,6 +53,32 @@ static const char *bytes(json_int_t n, char out[40])
 
 /* ---- status ---- */
 
+static const char *condition_text(const char *condition)
+{
+    static const struct {
+        const char *name, *text;
+    } texts[] = {
+        {"open", "healthy"},
+        {"reserve", "DISK FULL: new messages are refused"},
+        {"closed", "FAILED a write: being opened anew, new messages are refused"},
+        {"broken", "BROKEN: cannot be opened, new messages are refused; see the broker's log"},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (strcmp(condition, texts[i].name) == 0)
+            return texts[i].text;
+    return condition;
+}
+
+static void show_store(const json_t *store)
+{
+    char a[40], b[40];
+    const char *error = text(store, "last_error");
+    printf("store        %s, %s, %s\n", text(store, "engine"), text(store, "durability"),
+           condition_text(text(store, "condition")));
+    printf("disk         %s free, reserve %s%s%s\n", bytes(number(store, "free_bytes"), a),
+           bytes(number(store, "reserve_bytes"), b), error[0] != '\0' ? ", last error: " : "", error);
+}
+
 static void show_log(const json_t *store)
 {
     json_int_t oldest = number(store, "segment_oldest"), next = number(store, "segment_next");
@@ -86,8 +112,7 @@ static void show_status(const json_t *s)
     printf("connections  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
            number(s, "connections"), number(s, "connection_limit"));
     printf("sessions     %" JSON_INTEGER_FORMAT "\n", number(s, "sessions"));
-    printf("store        %s, %s, %s\n", text(store, "engine"), text(store, "durability"),
-           flag(store, "failed") ? "FAILED: nothing is accepted; see the broker's log" : "healthy");
+    show_store(store);
     show_log(store);
     printf("ledger       at %s, %" JSON_INTEGER_FORMAT " messages in memory, %" JSON_INTEGER_FORMAT
            " followers\n", text(ledger, "cursor"), number(ledger, "in_memory"),

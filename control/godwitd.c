@@ -116,12 +116,15 @@ static int open_store(struct broker *b)
         .storage_cpu = c->storage_cpu,
         .keys = b->keys,
         .backup_path = c->backup_path,
+        .reserve_bytes = (uint64_t)c->reserve_mib << 20,
     };
     rc = gw_store_open(&b->store, &store, err);
     if (rc != 0)
         return fail(err);
-    for (unsigned i = 0; i < c->lcore_count; i++)
+    for (unsigned i = 0; i < c->lcore_count; i++) {
         b->clients[i] = gw_store_client(b->store, i);
+        gw_store_be_patient(b->clients[i]);
+    }
     return 0;
 }
 

@@ -127,7 +127,13 @@ static void print_gauges(FILE *out, const struct control *c)
     print_gauge(out, "store_window_messages", "messages that wait in it", s.window_messages);
     print_gauge(out, "store_segment_next", "number of the next segment", s.segment_next);
     print_gauge(out, "store_segment_oldest", "oldest segment in the log", s.segment_oldest);
-    print_gauge(out, "store_failed", "1 when the engine has failed", s.failed);
+    print_gauge(out, "store_failed", "1 while a failed write keeps the store closed",
+                s.condition == GW_STORE_CLOSED || s.condition == GW_STORE_BROKEN);
+    print_gauge(out, "store_accepting", "0 while new messages are refused",
+                s.condition == GW_STORE_OPEN);
+    print_gauge(out, "store_free_bytes", "free space of its file system", s.free_bytes);
+    print_gauge(out, "store_reserve_bytes", "free space below which new messages are refused",
+                s.reserve_bytes);
 #define X(name, help) print_gauge(out, #name, help, load(&c->gauges.name));
     CONTROL_GAUGES(X)
 #undef X

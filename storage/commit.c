@@ -4,16 +4,14 @@
 
 #include <errno.h>
 
-static void complete_append(struct gw_store_client *c, uint64_t tag, int status, uint64_t number,
-                            uint64_t durable_us)
+static void complete_append(const struct append *a)
 {
     struct gw_store_completion done = {.op = GW_STORE_APPEND,
-                                       .status = status,
-                                       .tag = tag,
-                                       .seq = number,
-                                       .durable_us = durable_us};
-    check(gw_ring_push(c->append_done, &done));
-    c->append_completed = true;
+                                       .tag = a->r.tag,
+                                       .seq = a->segment.number,
+                                       .durable_us = a->segment.durable_us};
+    check(gw_ring_push(a->client->append_done, &done));
+    a->client->append_completed = true;
 }
 
 static void wake_appenders(struct gw_store *s)
@@ -34,17 +32,6 @@ static bool take_append(struct gw_store_client *c, struct gw_store_request *r)
     *r = c->held;
     c->holds = false;
     return true;
-}
-
-static unsigned refuse_all(struct gw_store *s)
-{
-    unsigned n = 0;
-    struct gw_store_request r;
-    for (unsigned i = 0; i < s->cfg.client_count; i++)
-        for (; take_append(&s->clients[i], &r); n++)
-            complete_append(&s->clients[i], r.tag, -EIO, 0, 0);
-    wake_appenders(s);
-    return n;
 }
 
 static void check_segment(const struct gw_store_request *r)
@@ -70,24 +57,42 @@ static bool add_segment(struct gw_store *s, struct gw_store_client *c,
     memcpy(copy, r->data, r->data_len);
     *a = (struct append){
         .client = c,
-        .tag = r->tag,
+        .r = *r,
         .segment = {.number = atomic_load_explicit(&s->segment_next, memory_order_relaxed),
                     .off = off,
                     .len = r->data_len}};
     atomic_store_explicit(&s->segment_next, a->segment.number + 1, memory_order_relaxed);
     s->log_entries[n] = (struct gw_log_entry){a->segment.number, gw_bytes(copy, r->data_len)};
-    GW_COUNT(s->commit_counters.segments);
-    GW_COUNT_ADD(s->commit_counters.segment_bytes, r->data_len);
     return true;
+}
+
+/* How many segments a commit may have now. */
+static unsigned segments_max(const struct gw_store *s)
+{
+    unsigned room = gw_ring_room(s->handover);
+    if (!s->ops->log_room(s->engine))
+        return 0;
+    return room < COMMIT_SEGMENTS_MAX ? room : COMMIT_SEGMENTS_MAX;
+}
+
+/* What a commit that failed has left comes before anything else, in its order. */
+static unsigned gather_again(struct gw_store *s)
+{
+    unsigned n = 0, limit = segments_max(s);
+    for (; n < limit && n < s->again_count; n++) {
+        const struct popped *p = &s->again[s->again_first + n];
+        if (!add_segment(s, p->client, &p->r, n))
+            break;
+    }
+    if (n == 0)
+        GW_COUNT(s->commit_counters.waits);
+    return n;
 }
 
 /* One append from each client in turn, so that a busy one does not fill the commit alone. */
 static unsigned gather(struct gw_store *s)
 {
-    unsigned n = 0, idle = 0, room = gw_ring_room(s->handover);
-    unsigned limit = room < COMMIT_SEGMENTS_MAX ? room : COMMIT_SEGMENTS_MAX;
-    if (!s->ops->log_room(s->engine))
-        limit = 0;
+    unsigned n = 0, idle = 0, limit = segments_max(s);
     uint64_t bytes = 0;
     bool blocked = limit == 0;
     for (unsigned i = s->next_client; n < limit && bytes < COMMIT_BYTES_MAX; i++) {
@@ -121,6 +126,8 @@ static void hand_over(struct gw_store *s, unsigned n, uint64_t durable_us)
     for (unsigned i = 0; i < n; i++) {
         s->appends[i].segment.durable_us = durable_us;
         check(gw_ring_push(s->handover, &s->appends[i].segment));
+        GW_COUNT(s->commit_counters.segments);
+        GW_COUNT_ADD(s->commit_counters.segment_bytes, s->appends[i].segment.len);
     }
     uint64_t last = s->appends[n - 1].segment.number;
     for (unsigned i = 0; i < s->cfg.client_count; i++)
@@ -128,51 +135,75 @@ static void hand_over(struct gw_store *s, unsigned n, uint64_t durable_us)
     GW_COUNT(s->commit_counters.commits);
 }
 
-/* Nothing of these is durable. */
-static void give_up(struct gw_store *s, int err)
+/* Whether these are on disk nobody knows: they are held, and their clients hear nothing, until they
+ * have been written once more elsewhere. Their numbers are free again. */
+static void hold(struct gw_store *s, unsigned n, int err)
 {
     window_cancel(&s->window);
     GW_COUNT(s->commit_counters.errors);
-    if (err == -ENOSPC)
-        /* Nor was anything written: the numbers are free again. */
-        atomic_store_explicit(&s->segment_next, s->appends[0].segment.number, memory_order_relaxed);
-    else
-        /* Whether it is on disk nobody knows: nothing may follow it there. */
-        store_fail(s, "group commit", err);
+    atomic_store_explicit(&s->segment_next, s->appends[0].segment.number, memory_order_relaxed);
+    if (s->again_count == 0) {
+        for (unsigned i = 0; i < n; i++)
+            s->again[i] = (struct popped){s->appends[i].client, s->appends[i].r};
+        s->again_first = 0;
+        s->again_count = n;
+    }
+    store_fail(s, "group commit", err);
+}
+
+static void complete_all(struct gw_store *s, unsigned n)
+{
+    if (s->again_count > 0) {
+        s->again_first += n;
+        s->again_count -= n;
+    }
+    for (unsigned i = 0; i < n; i++)
+        complete_append(&s->appends[i]);
+    wake_appenders(s);
+}
+
+/* Tells the storage thread that nothing of this thread's is under way. */
+static unsigned park(struct gw_store *s)
+{
+    if (!atomic_exchange(&s->parked, true))
+        wake_up(&s->storage_wake);
+    return 0;
 }
 
 unsigned gw_store_commit_poll(struct gw_store *s)
 {
+    if (atomic_load_explicit(&s->closed, memory_order_acquire))
+        return park(s);
     if (upkeep_roll(s))
         return 1;
-    if (atomic_load_explicit(&s->failed, memory_order_relaxed))
-        return refuse_all(s);
-    unsigned n = gather(s);
+    unsigned n = s->again_count > 0 ? gather_again(s) : gather(s);
     if (n == 0)
         return 0;
     int err =
         s->ops->log_append(s->engine, s->log_entries, n, s->cfg.durability == GW_DURABILITY_SYNC);
-    uint64_t durable_us = store_now_us(s);
-    if (err)
-        give_up(s, err);
-    else
-        hand_over(s, n, durable_us);
-    int status = err && err != -ENOSPC ? -EIO : err;
-    for (unsigned i = 0; i < n; i++)
-        complete_append(s->appends[i].client, s->appends[i].tag, status,
-                        err ? 0 : s->appends[i].segment.number, durable_us);
+    if (err) {
+        hold(s, n, err);
+    } else {
+        hand_over(s, n, store_now_us(s));
+        complete_all(s, n);
+    }
     wake_up(&s->storage_wake);
-    wake_appenders(s);
-    return n;
+    return err ? 0 : n;
 }
 
 /* What can be done now; while it waits for room, new appends are no reason to look. */
-static bool commit_has_work(const struct gw_store *s)
+static bool commit_has_work(struct gw_store *s)
 {
+    if (atomic_load_explicit(&s->closed, memory_order_acquire))
+        return !atomic_load(&s->parked);
     if (atomic_load(&s->upkeep.roll_asked))
         return true;
-    if (gw_ring_room(s->handover) == 0 || !s->ops->log_room(s->engine))
+    if (segments_max(s) == 0) {
+        wake_up(&s->storage_wake); /* it makes room in the log */
         return false;
+    }
+    if (s->again_count > 0)
+        return window_fits(&s->window, s->again[s->again_first].r.data_len);
     bool waiting = false, asked = false;
     for (unsigned i = 0; i < s->cfg.client_count; i++) {
         const struct gw_store_client *c = &s->clients[i];

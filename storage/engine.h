@@ -80,7 +80,9 @@ struct gw_engine_stats {
 struct gw_engine_options {
     const char *path;
     struct gw_mem_disk *disk;
-    bool sync;                 /* log appends will be synced */
+    bool sync;  /* log appends will be synced */
+    bool again; /* a write has failed and the engine was closed: no file that may have
+                   seen that write is written again */
     uint64_t window_bytes_max; /* how much the log holds in the usual case */
     /* One line for the operator: damage found, what was done about it. Never NULL. */
     void (*report)(void *arg, const char *line);
@@ -99,17 +101,18 @@ struct gw_engine_ops {
 
     /* Once, after open and before any append: each segment with number >= from, in order. What is
      * damaged is reported and left out, which shows as a gap in the numbers, or given as it is; an
-     * append that was torn is left out whole. Stops when each returns non-zero, and returns that.
-     */
+     * append that was torn is left out whole. Stops when each returns non-zero, and returns that;
+     * -ECANCELED says that the log ends here: this append and what follows was never acknowledged,
+     * and is not to be seen by later reads once another append was made. */
     int (*log_read)(struct gw_engine *e, uint64_t from,
                     int (*each)(void *arg, uint64_t number, struct gw_bytes segment), void *arg);
     /* Room for one more append. Commit thread. */
     bool (*log_room)(struct gw_engine *e);
-    /* Storage thread, now and then: makes room ahead of need, so that an append need not. */
-    void (*log_prepare)(struct gw_engine *e);
-    /* Segments with rising numbers, all of them or none, durable with sync. After an error the
-     * outcome is unknown and the engine must be opened anew; but -ENOSPC says that nothing was
-     * written, and that another append may fare better. Commit thread. */
+    /* Makes room ahead of need, as far as space allows; whether it has made some. Storage thread,
+     * now and then. */
+    bool (*log_prepare)(struct gw_engine *e);
+    /* Segments with rising numbers, all of them or none, durable with sync; there is log_room.
+     * After an error the outcome is unknown and the engine must be opened anew. Commit thread. */
     int (*log_append)(struct gw_engine *e, const struct gw_log_entry *v, unsigned n, bool sync);
     /* Whether the log is larger than it ought to be, and segments should leave it soon. */
     bool (*log_pressed)(struct gw_engine *e);
@@ -126,6 +129,9 @@ struct gw_engine_ops {
     void (*log_scrub)(struct gw_engine *e, uint64_t below);
 
     /* ---- keys ---- */
+
+    /* How much more the file system takes; UINT64_MAX when nobody knows. Storage thread. */
+    uint64_t (*free_bytes)(struct gw_engine *e);
 
     /* Damage was found at open and passed over: batches may be missing from the middle, and the log
      * should be read from its beginning. */

@@ -42,6 +42,7 @@ struct slot {
     /* First number of the file after this one: from then on this one is not written any more. */
     _Atomic uint64_t end_number;
     bool damaged; /* kept for the operator, not reused */
+    bool suspect; /* a write to it may have failed: not reused */
     struct log_header header;
 };
 
@@ -104,7 +105,7 @@ static int make_file(struct log_file *l, struct slot *s)
     }
     set_direct(l, fd);
     s->fd = fd;
-    s->damaged = false;
+    s->damaged = s->suspect = false;
     return 0;
 }
 
@@ -119,19 +120,6 @@ static struct slot *take(struct log_file *l, enum slot_state from, enum slot_sta
     return NULL;
 }
 
-/* A new file in state `to`. 0, -ENOSPC or another error of the file system; -EAGAIN: no slot left.
- */
-static int make_slot(struct log_file *l, enum slot_state to, struct slot **out)
-{
-    struct slot *s = take(l, SLOT_NONE, SLOT_MAKING);
-    if (s == NULL)
-        return -EAGAIN;
-    int err = make_file(l, s);
-    atomic_store_explicit(&s->state, err ? SLOT_NONE : (int)to, memory_order_release);
-    *out = s;
-    return err;
-}
-
 static unsigned count_slots(const struct log_file *l, enum slot_state state)
 {
     unsigned n = 0;
@@ -140,11 +128,14 @@ static unsigned count_slots(const struct log_file *l, enum slot_state state)
     return n;
 }
 
-void log_file_prepare(struct log_file *l)
+bool log_file_prepare(struct log_file *l)
 {
-    struct slot *s;
-    if (count_slots(l, SLOT_FREE) == 0)
-        (void)make_slot(l, SLOT_FREE, &s); /* when it fails, the append that needs it says so */
+    struct slot *s = count_slots(l, SLOT_FREE) == 0 ? take(l, SLOT_NONE, SLOT_MAKING) : NULL;
+    if (s == NULL)
+        return false;
+    int err = make_file(l, s); /* when it fails, appends find no room, and it is tried again */
+    atomic_store_explicit(&s->state, err ? SLOT_NONE : SLOT_FREE, memory_order_release);
+    return !err;
 }
 
 /* ---- append ---- */
@@ -153,7 +144,7 @@ bool log_file_room(struct log_file *l)
 {
     if (l->current != NULL && l->end + APPEND_BYTES_MAX <= l->file_bytes)
         return true;
-    return count_slots(l, SLOT_FREE) + count_slots(l, SLOT_NONE) > 0;
+    return count_slots(l, SLOT_FREE) > 0;
 }
 
 bool log_file_pressed(struct log_file *l)
@@ -161,19 +152,11 @@ bool log_file_pressed(struct log_file *l)
     return count_slots(l, SLOT_USED) >= SLOTS_PRESSED;
 }
 
-static int next_slot(struct log_file *l, struct slot **out)
-{
-    *out = take(l, SLOT_FREE, SLOT_USED);
-    return *out != NULL ? 0 : make_slot(l, SLOT_USED, out);
-}
-
 /* Puts a header into the staging block; the file's first append is written together with it. */
-static int rotate(struct log_file *l, uint64_t number)
+static void rotate(struct log_file *l, uint64_t number)
 {
-    struct slot *s;
-    int err = next_slot(l, &s);
-    if (err)
-        return err;
+    struct slot *s = take(l, SLOT_FREE, SLOT_USED);
+    check(s != NULL);
     struct slot *old = l->current != NULL ? l->current : l->newest;
     struct log_header h = {.generation = l->generation + 1,
                            .first_number = number,
@@ -189,7 +172,6 @@ static int rotate(struct log_file *l, uint64_t number)
         atomic_store_explicit(&old->end_number, number, memory_order_release);
     l->current = s;
     l->end = 0;
-    return 0;
 }
 
 /* Frames and segments into the staging area; returns the bytes up to the next block. */
@@ -244,22 +226,17 @@ int log_file_append(struct log_file *l, const struct gw_log_entry *v, unsigned n
     size_t bytes = bytes_of(v, n);
     check(n > 0 && n <= GW_LOG_APPEND_SEGMENTS_MAX && bytes <= APPEND_BYTES_MAX);
     bool fresh = l->current == NULL || l->end + bytes > l->file_bytes;
-    if (fresh) {
-        int err = rotate(l, v[0].number);
-        if (err)
-            return err == -EAGAIN ? -ENOSPC : err;
-    }
+    if (fresh)
+        rotate(l, v[0].number);
     l->append++;
     uint8_t *start = fresh ? l->staging : l->staging + LOG_BLOCK_BYTES;
     size_t len = stage(l, v, n, l->staging + LOG_BLOCK_BYTES) + (fresh ? LOG_BLOCK_BYTES : 0);
     int err = write_at(l->current->fd, start, len, l->end);
     if (!err && sync && fdatasync(l->current->fd) != 0)
         err = -errno;
-    /* Anything but "nothing was written" is a failure of the device. */
-    if (err)
-        return -EIO;
-    l->end += len;
-    return 0;
+    if (!err)
+        l->end += len;
+    return err;
 }
 
 int log_file_roll(struct log_file *l, uint64_t number)
@@ -267,10 +244,10 @@ int log_file_roll(struct log_file *l, uint64_t number)
     bool empty = l->current != NULL ? l->end <= LOG_BLOCK_BYTES : l->newest == NULL;
     if (empty)
         return 0;
-    int err = rotate(l, number);
-    if (err)
-        return err == -EAGAIN ? -ENOSPC : err;
-    err = write_at(l->current->fd, l->staging, LOG_BLOCK_BYTES, 0);
+    if (count_slots(l, SLOT_FREE) == 0)
+        return -ENOSPC;
+    rotate(l, number);
+    int err = write_at(l->current->fd, l->staging, LOG_BLOCK_BYTES, 0);
     if (!err && fdatasync(l->current->fd) != 0)
         err = -errno;
     if (err)
@@ -297,6 +274,16 @@ bool log_file_trim_frees(struct log_file *l, uint64_t below)
     return false;
 }
 
+static void unlink_file(struct log_file *l, struct slot *s)
+{
+    char name[16];
+    slot_name(name, l, s);
+    (void)unlinkat(l->dir_fd, name, 0); /* the slot's next file would only be this one again */
+    close(s->fd);
+    s->fd = -1;
+    atomic_store_explicit(&s->state, SLOT_NONE, memory_order_release);
+}
+
 /* Out of the rotation, into the directory of damaged files. */
 static void put_aside(struct log_file *l, struct slot *s)
 {
@@ -320,6 +307,8 @@ void log_file_trim(struct log_file *l, uint64_t below)
             continue;
         if (s->damaged)
             put_aside(l, s);
+        else if (s->suspect)
+            unlink_file(l, s);
         else
             atomic_store_explicit(&s->state, SLOT_FREE, memory_order_release);
     }
@@ -329,16 +318,10 @@ void log_file_trim(struct log_file *l, uint64_t below)
 void log_file_scrub(struct log_file *l, uint64_t below)
 {
     struct slot *s;
-    char name[16];
     log_file_trim(l, below);
-    while ((s = take(l, SLOT_FREE, SLOT_MAKING)) != NULL) {
-        slot_name(name, l, s);
-        close(s->fd);
-        s->fd = -1;
-        unlinkat(l->dir_fd, name, 0);
-        atomic_store_explicit(&s->state, SLOT_NONE, memory_order_release);
-    }
-    log_file_prepare(l);
+    while ((s = take(l, SLOT_FREE, SLOT_MAKING)) != NULL)
+        unlink_file(l, s);
+    (void)log_file_prepare(l);
 }
 
 struct log_file_counts log_file_counts(const struct log_file *l)
@@ -467,13 +450,14 @@ static int read_slot(struct log_file *l, struct slot *s, const struct slot *next
                                 s->header.generation != 0 ? s->header.first_append - 1 : l->append,
                             .newest = next == NULL};
     int err = log_scan_file(&scan, give, g);
-    if (err)
+    if (err && err != -ECANCELED)
         return err;
-    report_scan(l, s, &scan);
+    if (!err)
+        report_scan(l, s, &scan);
     s->damaged |= scan.damaged_bytes > 0;
     l->append = scan.last_append;
     l->end = scan.end;
-    return 0;
+    return err;
 }
 
 int log_file_read(struct log_file *l, uint64_t from,
@@ -500,10 +484,12 @@ int log_file_read(struct log_file *l, uint64_t from,
     }
     free(buf);
     l->newest = n > 0 ? used[n - 1] : NULL;
+    if (l->newest != NULL)
+        l->newest->suspect = l->options.again;
     l->generation = n > 0 ? l->newest->generation : 0;
     for (unsigned i = 0; i < n; i++)
         set_direct(l, used[i]->fd);
-    log_file_prepare(l);
+    (void)log_file_prepare(l);
     return err;
 }
 
@@ -523,6 +509,10 @@ static int open_slot(struct log_file *l, struct slot *s)
         return 0;
     }
     atomic_init(&s->state, SLOT_FREE);
+    if (l->options.again) {
+        unlink_file(l, s); /* perhaps it was to begin with the write that failed */
+        return 0;
+    }
     set_direct(l, s->fd);
     /* Its maker may have died before it had its size. */
     return -posix_fallocate(s->fd, 0, (off_t)l->file_bytes);

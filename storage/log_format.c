@@ -149,7 +149,7 @@ int log_scan_file(struct log_scan *s,
         bool begins = append_at(s, off, &x);
         if (begins && x.complete) {
             err = give_append(s, off, &x, each, arg);
-            s->end = log_padded(x.end);
+            s->end = err ? off : log_padded(x.end);
             continue;
         }
         size_t next = find_append(s, begins ? log_padded(x.end) : off + LOG_BLOCK_BYTES);

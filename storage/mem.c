@@ -53,6 +53,7 @@ struct gw_mem_disk {
     struct unsynced *unsynced;
     size_t unsynced_count, unsynced_cap;
     struct gw_engine *open_by;
+    bool crashed; /* and not opened since */
     struct gw_mem_faults faults;
     uint64_t writes;
     uint64_t random;
@@ -79,15 +80,22 @@ static struct gw_bytes blob_bytes(const struct ordered_blob *b)
 
 /* ---- lists of changes ---- */
 
-static void change_add(struct change_list *l, enum change_kind kind, enum gw_space space,
-                       struct gw_bytes key, struct gw_bytes value)
+/* The list takes over the change's blobs. */
+static void change_take(struct change_list *l, const struct change *c)
 {
     if (l->count == l->cap) {
         l->cap = l->cap == 0 ? 16 : l->cap * 2;
         l->v = realloc(l->v, l->cap * sizeof(*l->v));
         check(l->v != NULL);
     }
-    l->v[l->count++] = (struct change){kind, space, ordered_blob_new(key), ordered_blob_new(value)};
+    l->v[l->count++] = *c;
+}
+
+static void change_add(struct change_list *l, enum change_kind kind, enum gw_space space,
+                       struct gw_bytes key, struct gw_bytes value)
+{
+    struct change c = {kind, space, ordered_blob_new(key), ordered_blob_new(value)};
+    change_take(l, &c);
 }
 
 static void changes_clear(struct change_list *l)
@@ -238,6 +246,7 @@ void gw_mem_crash(struct gw_mem_disk *d, enum gw_mem_crash how)
     sync_all(d, survivors(d, how));
     reread(d);
     d->open_by = NULL;
+    d->crashed = true;
     d->faults = (struct gw_mem_faults){0};
     pthread_mutex_unlock(&d->lock);
 }
@@ -324,13 +333,38 @@ static void settle_refused(struct gw_mem_disk *d)
     }
 }
 
+static int fault(struct gw_mem_disk *d)
+{
+    if (d->faults.full)
+        return -ENOSPC;
+    if (d->faults.fail_at == 0)
+        return 0;
+    if (d->faults.fail_at > 1) {
+        d->faults.fail_at--;
+        return 0;
+    }
+    if (d->faults.fail_count > 0 && --d->faults.fail_count == 0)
+        d->faults.fail_at = 0;
+    return -EIO;
+}
+
 static int mem_open(struct gw_engine **out, const struct gw_engine_options *o, char err[256])
 {
     struct gw_mem_disk *d = o->disk != NULL ? o->disk : gw_mem_disk_new(0);
+    int status;
     if (d->open_by != NULL) {
         snprintf(err, 256, "the disk in memory is open already");
         return -EBUSY;
     }
+    if (o->again && d->crashed) {
+        snprintf(err, 256, "the process that wrote the disk in memory has ended");
+        return -ENODEV;
+    }
+    if (o->again && (status = fault(d)) != 0) {
+        snprintf(err, 256, "the disk in memory takes no writes");
+        return status;
+    }
+    d->crashed = false;
     struct gw_engine *e = calloc(1, sizeof(*e));
     check(e != NULL);
     e->disk = d;
@@ -354,17 +388,12 @@ static void mem_free(struct gw_engine **ep)
 
 /* ---- engine: log ---- */
 
-static int fault(struct gw_mem_disk *d)
+static void log_cut_from(struct gw_mem_disk *d, uint64_t number)
 {
-    if (d->faults.full)
-        return -ENOSPC;
-    if (d->faults.fail_at == 0)
-        return 0;
-    if (d->faults.fail_at > 1) {
-        d->faults.fail_at--;
-        return 0;
-    }
-    return -EIO;
+    size_t n = d->log_count;
+    while (n > 0 && d->log[n - 1].number >= number)
+        n--;
+    log_cut(d, n);
 }
 
 static int mem_log_read(struct gw_engine *e, uint64_t from,
@@ -383,6 +412,8 @@ static int mem_log_read(struct gw_engine *e, uint64_t from,
         segment->refs++;
         int err = each(arg, from - 1, blob_bytes(segment));
         ordered_blob_put(segment);
+        if (err == -ECANCELED)
+            log_cut_from(d, from - 1);
         if (err)
             return err;
     }
@@ -393,8 +424,9 @@ static bool mem_log_room(struct gw_engine *e)
     return true;
 }
 
-static void mem_log_prepare(struct gw_engine *e)
+static bool mem_log_prepare(struct gw_engine *e)
 {
+    return false;
 }
 
 static void log_add(struct gw_mem_disk *d, const struct gw_log_entry *v, bool synced, bool refused)
@@ -499,6 +531,14 @@ static void mem_log_scrub(struct gw_engine *e, uint64_t below)
     pthread_mutex_unlock(&d->lock);
 }
 
+static uint64_t mem_free_bytes(struct gw_engine *e)
+{
+    pthread_mutex_lock(&e->disk->lock);
+    uint64_t bytes = e->disk->faults.full ? 0 : UINT64_MAX;
+    pthread_mutex_unlock(&e->disk->lock);
+    return bytes;
+}
+
 static bool mem_damaged(const struct gw_engine *e)
 {
     return false;
@@ -589,7 +629,26 @@ static int mem_write(struct gw_engine *e, struct gw_batch *b, bool sync)
     return err;
 }
 
-static int ingest_locked(struct gw_engine *e, const struct change_list *l)
+/* What was written to a space before a file is taken over reaches the disk before it, as in the
+ * other engine, where it is flushed. */
+static void sync_space(struct gw_mem_disk *d, enum gw_space space)
+{
+    for (size_t i = 0; i < d->unsynced_count; i++) {
+        struct change_list *l = &d->unsynced[i].changes, of_space = {0};
+        size_t kept = 0;
+        for (size_t k = 0; k < l->count; k++) {
+            if (l->v[k].space == space)
+                change_take(&of_space, &l->v[k]);
+            else
+                l->v[kept++] = l->v[k];
+        }
+        l->count = kept;
+        changes_apply(&of_space, d->synced);
+        changes_free(&of_space);
+    }
+}
+
+static int ingest_locked(struct gw_engine *e, enum gw_space space, const struct change_list *l)
 {
     struct gw_mem_disk *d = e->disk;
     int err = d->open_by != e || refused_before(d) ? -EIO : fault(d);
@@ -597,6 +656,8 @@ static int ingest_locked(struct gw_engine *e, const struct change_list *l)
         return err;
     d->writes++;
     changes_apply(l, d->now);
+    if (!d->faults.sync_ignored)
+        sync_space(d, space);
     if (!d->faults.sync_ignored)
         changes_apply(l, d->synced);
     return 0;
@@ -611,7 +672,7 @@ static int mem_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_s
     while ((more = from->next(from, &pair)) > 0)
         change_add(&l, CHANGE_PUT, space, pair.key, pair.value);
     pthread_mutex_lock(&e->disk->lock);
-    int err = more < 0 ? more : ingest_locked(e, &l);
+    int err = more < 0 ? more : ingest_locked(e, space, &l);
     changes_free(&l);
     pthread_mutex_unlock(&e->disk->lock);
     return err;
@@ -776,6 +837,7 @@ const struct gw_engine_ops gw_engine_mem = {
     .log_trim = mem_log_trim,
     .log_roll = mem_log_roll,
     .log_scrub = mem_log_scrub,
+    .free_bytes = mem_free_bytes,
     .damaged = mem_damaged,
     .batch_new = mem_batch_new,
     .batch_free = mem_batch_free,

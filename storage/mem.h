@@ -30,6 +30,7 @@ void gw_mem_crash(struct gw_mem_disk *d, enum gw_mem_crash how);
 
 struct gw_mem_faults {
     uint32_t fail_at;  /* the n-th write from now fails with -EIO, as do all later ones; 0: never */
+    uint32_t fail_count; /* but no more than so many; 0: all */
     bool full;         /* writes fail with -ENOSPC */
     bool sync_ignored; /* a disk that lies: sync does nothing */
 };

@@ -15,6 +15,7 @@ struct recovery {
     struct gw_store *s;
     uint64_t now_us;
     uint64_t expected; /* number of the next segment; 0: any */
+    uint64_t until;    /* from here on they do not count; 0: all do */
 };
 
 /* A copy in the window; NULL when there is no room and none can be made. */
@@ -44,6 +45,8 @@ static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
 {
     struct recovery *r = arg;
     struct gw_store *s = r->s;
+    if (r->until != 0 && number >= r->until)
+        return -ECANCELED;
     note_gap(r, number);
     r->expected = number + 1;
     uint64_t off;
@@ -62,16 +65,20 @@ static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
 
 /* When batches of keys may be missing from the middle, their segments are used again where the log
  * still has them: better twice than never. */
-static int recover_log(struct gw_store *s)
+static int recover_log(struct gw_store *s, uint64_t until)
 {
     bool damaged = s->ops->damaged(s->engine);
     uint64_t from = damaged ? 0 : s->state.segment_oldest;
-    struct recovery r = {.s = s, .now_us = store_now_us(s), .expected = from};
+    struct recovery r = {.s = s, .now_us = store_now_us(s), .expected = from, .until = until};
     int err = s->ops->log_read(s->engine, from, load_segment, &r);
+    err = err == -ECANCELED ? 0 : err;
     if (s->state.segment_next < r.expected)
         s->state.segment_next = r.expected;
     s->segment_indexed = s->state.segment_next - 1;
     s->recovered_end = s->window.end;
+    /* This process wrote more than that, durably: to go on without it would be to lose it. */
+    if (!err && s->state.segment_next < until)
+        err = -EBADMSG;
     return err;
 }
 
@@ -86,7 +93,7 @@ static int drop_again(struct gw_store *s)
     return s->ops->write(s->engine, s->batch, false);
 }
 
-int store_recover(struct gw_store *s, char err[256])
+int store_recover(struct gw_store *s, uint64_t until, char err[256])
 {
     int status = meta_load(s, err);
     if (!status)
@@ -95,13 +102,17 @@ int store_recover(struct gw_store *s, char err[256])
         return status;
     status = drop_again(s);
     if (!status)
-        status = recover_log(s);
+        status = recover_log(s, until);
     if (status) {
         snprintf(err, 256, "the commit log cannot be read: %s", strerror(-status));
         return status;
     }
     /* The log's files do not say which of them were free. */
     spill_trim_log(s);
+    if (atomic_load(&s->failed)) {
+        snprintf(err, 256, "it cannot be written to");
+        return -EIO;
+    }
     atomic_store(&s->segment_next, s->state.segment_next);
     atomic_store(&s->segment_oldest, s->state.segment_oldest);
     atomic_store(&s->window_messages, s->window.message_count);

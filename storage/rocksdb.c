@@ -5,14 +5,18 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../dataplane/base/check.h"
+#include "../dataplane/base/siphash.h"
 #include "engine.h"
 #include "log_file.h"
 #include "rocksdb_tuning.h"
@@ -21,6 +25,7 @@ struct gw_engine {
     struct log_file *log;
     rocksdb_t *db;
     bool damaged;
+    char path[256], keys_path[256];
     char ingest_path[256]; /* the file that the spill thread is writing */
     rocksdb_options_t *ingest_options;
     rocksdb_envoptions_t *env_options;
@@ -75,6 +80,36 @@ static int take_status(char *text)
 
 /* ---- open ---- */
 
+/* A directory in memory, the same one for each process of this user that opens this path. */
+static bool make_own_log(const char *path, char dir[64])
+{
+    struct gw_sipkey key = {0};
+    struct stat s;
+    snprintf(dir, 64, "/dev/shm/godwit-%016" PRIx64, gw_siphash(&key, path, strlen(path)));
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return false;
+    /* Others can write next to it: it must be ours, and no link. */
+    return lstat(dir, &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid() &&
+           (s.st_mode & 077) == 0;
+}
+
+/* Only while the engine is open: the last process that ends takes it along. */
+static void remove_own_log(const char *path)
+{
+    char dir[64], name[400];
+    if (!make_own_log(path, dir))
+        return;
+    DIR *d = opendir(dir);
+    struct dirent *f;
+    while (d != NULL && (f = readdir(d)) != NULL) {
+        snprintf(name, sizeof(name), "%s/%.255s", dir, f->d_name);
+        (void)unlink(name);
+    }
+    if (d != NULL)
+        closedir(d);
+    (void)rmdir(dir);
+}
+
 static char *open_db(struct gw_engine *e, const char *path, enum tuning_recovery recovery)
 {
     const char *names[GW_SPACE_COUNT];
@@ -84,7 +119,8 @@ static char *open_db(struct gw_engine *e, const char *path, enum tuning_recovery
         names[i] = cf_name((enum gw_space)i);
         options[i] = owned[i] = tuning_space((enum gw_space)i, e->cache);
     }
-    rocksdb_options_t *db = tuning_db(recovery);
+    char own_log[64];
+    rocksdb_options_t *db = tuning_db(recovery, make_own_log(path, own_log) ? own_log : NULL);
     char *text = NULL;
     e->db = rocksdb_open_column_families(db, path, GW_SPACE_COUNT, names, options, e->cf, &text);
     rocksdb_options_destroy(db);
@@ -196,6 +232,8 @@ static void rocks_free(struct gw_engine **ep)
             rocksdb_column_family_handle_destroy(e->cf[i]);
     if (e->db != NULL)
         rocksdb_close(e->db);
+    if (e->db != NULL)
+        remove_own_log(e->keys_path);
     rocksdb_writeoptions_destroy(e->write_sync);
     rocksdb_writeoptions_destroy(e->write_async);
     rocksdb_readoptions_destroy(e->read_any);
@@ -254,6 +292,26 @@ static int open_keys(struct gw_engine *e, const struct gw_engine_options *o, con
     return status;
 }
 
+/* Whether the disk takes writes again. RocksDB finds out as well, but some of its assertions do not
+ * expect an error, and end the process. */
+static int probe(const char *path, char err[256])
+{
+    static const uint8_t block[4096];
+    char file[256];
+    snprintf(file, sizeof(file), "%s/probe", path);
+    int fd = open(file, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    int status = fd < 0 ? -errno : 0;
+    if (!status) {
+        ssize_t n = write(fd, block, sizeof(block));
+        status = n < 0 ? -errno : n < (ssize_t)sizeof(block) ? -ENOSPC : fsync(fd) ? -errno : 0;
+        close(fd);
+        unlink(file);
+    }
+    if (status)
+        snprintf(err, 256, "%.150s cannot be written to: %s", path, strerror(-status));
+    return status;
+}
+
 static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o, char err[256])
 {
     char keys[256], log[256];
@@ -266,6 +324,8 @@ static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o,
     int status = make_dir(o->path, err);
     if (!status)
         status = make_dir(keys, err);
+    if (!status && o->again)
+        status = probe(o->path, err);
     if (!status)
         status = refuse_unknown(keys, err);
     if (status)
@@ -273,6 +333,8 @@ static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o,
     start_threads();
     keep_memory();
     struct gw_engine *e = engine_new();
+    snprintf(e->path, sizeof(e->path), "%s", o->path);
+    snprintf(e->keys_path, sizeof(e->keys_path), "%s", keys);
     snprintf(e->ingest_path, sizeof(e->ingest_path), "%s/spill.sst", o->path);
     /* The keys first: their lock keeps a second process from both. */
     status = open_keys(e, o, keys, err);
@@ -301,9 +363,9 @@ static bool rocks_log_room(struct gw_engine *e)
     return log_file_room(e->log);
 }
 
-static void rocks_log_prepare(struct gw_engine *e)
+static bool rocks_log_prepare(struct gw_engine *e)
 {
-    log_file_prepare(e->log);
+    return log_file_prepare(e->log);
 }
 
 static int rocks_log_append(struct gw_engine *e, const struct gw_log_entry *v, unsigned n,
@@ -335,6 +397,12 @@ static int rocks_log_roll(struct gw_engine *e, uint64_t number)
 static void rocks_log_scrub(struct gw_engine *e, uint64_t below)
 {
     log_file_scrub(e->log, below);
+}
+
+static uint64_t rocks_free_bytes(struct gw_engine *e)
+{
+    struct statvfs v;
+    return statvfs(e->path, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : UINT64_MAX;
 }
 
 static bool rocks_damaged(const struct gw_engine *e)
@@ -709,6 +777,7 @@ const struct gw_engine_ops gw_engine_rocksdb = {
     .log_trim = rocks_log_trim,
     .log_roll = rocks_log_roll,
     .log_scrub = rocks_log_scrub,
+    .free_bytes = rocks_free_bytes,
     .damaged = rocks_damaged,
     .batch_new = rocks_batch_new,
     .batch_free = rocks_batch_free,

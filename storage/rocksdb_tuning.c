@@ -13,7 +13,7 @@ rocksdb_cache_t *tuning_cache(void)
     return rocksdb_cache_create_lru(64 * MIB);
 }
 
-rocksdb_options_t *tuning_db(enum tuning_recovery recovery)
+rocksdb_options_t *tuning_db(enum tuning_recovery recovery, const char *own_log)
 {
     rocksdb_options_t *o = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(o, 1);
@@ -48,7 +48,11 @@ rocksdb_options_t *tuning_db(enum tuning_recovery recovery)
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
     rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(o, 1);
 
-    /* RocksDB's own log: warnings only, bounded, no periodic dumps. */
+    /* RocksDB's own log: warnings only, bounded, no periodic dumps. In memory, not on the disk that
+     * is full or fails: the library as Debian builds it aborts the process when a line of this log
+     * comes after one that could not be written. */
+    if (own_log != NULL)
+        rocksdb_options_set_db_log_dir(o, own_log);
     rocksdb_options_set_info_log_level(o, 2);
     rocksdb_options_set_max_log_file_size(o, 4 * MIB);
     rocksdb_options_set_keep_log_file_num(o, 4);

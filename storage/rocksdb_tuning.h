@@ -12,8 +12,9 @@ enum tuning_recovery {
     TUNING_SALVAGE, /* what cannot be read is skipped, what follows it is used */
 };
 
-/* Of the database, and of the column family of a space; the caller destroys them. */
-rocksdb_options_t *tuning_db(enum tuning_recovery recovery);
+/* Of the database, and of the column family of a space; the caller destroys them. own_log: directory
+ * for the log of RocksDB itself; NULL: the directory of the database. */
+rocksdb_options_t *tuning_db(enum tuning_recovery recovery, const char *own_log);
 rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache);
 rocksdb_cache_t *tuning_cache(void);
 

@@ -431,6 +431,17 @@ bool spill_oldest(struct gw_store *s)
     return !atomic_load(&s->failed);
 }
 
+bool spill_forget(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    if (p->phase == SPILL_WRITE && s->cfg.own_thread && !atomic_load(&p->done))
+        return false;
+    atomic_store(&p->asked, false);
+    atomic_store(&p->done, false);
+    p->phase = SPILL_IDLE;
+    return true;
+}
+
 /* ---- life ---- */
 
 /* A segment of nothing but the smallest messages. */

@@ -41,8 +41,12 @@ void store_report(const struct gw_store *s, const char *format, ...)
 
 void store_fail(struct gw_store *s, const char *what, int err)
 {
-    if (!atomic_exchange(&s->failed, true))
-        store_report(s, "%s failed: %s; nothing more is written", what, strerror(-err));
+    atomic_store(&s->closed, true);
+    if (atomic_exchange(&s->failed, true))
+        return;
+    atomic_store(&s->error, err);
+    store_report(s, "%s failed: %s; the store takes nothing more until it is opened anew", what,
+                 strerror(-err));
 }
 
 uint8_t *store_scratch(struct gw_store *s, size_t len)
@@ -68,7 +72,6 @@ void store_complete(struct gw_store_client *c, const struct gw_store_completion 
 static void pop_requests(struct gw_store *s)
 {
     struct gw_store_request r[64];
-    s->popped_count = 0;
     for (unsigned i = 0; i < s->cfg.client_count; i++) {
         struct gw_store_client *c = &s->clients[i];
         unsigned room, n;
@@ -151,7 +154,7 @@ static void serve_one(struct gw_store *s, const struct popped *p)
     store_complete(p->client, &done);
 }
 
-static void wake_completed(struct gw_store *s)
+void store_wake_completed(struct gw_store *s)
 {
     for (unsigned i = 0; i < s->cfg.client_count; i++) {
         if (!s->clients[i].completed)
@@ -161,24 +164,40 @@ static void wake_completed(struct gw_store *s)
     }
 }
 
-/* Requests are taken before segments are indexed: a client submits a READ only after its APPEND was
- * complete, and the segment was handed over before that. So every READ finds what it must see. */
-unsigned store_storage_pass(struct gw_store *s)
+static void serve_popped(struct gw_store *s)
 {
-    uint64_t now_us = store_now_us(s);
-    pop_requests(s);
-    unsigned work = s->popped_count;
-    unsigned indexed = index_handover(s, now_us);
-    if (indexed > 0)
-        s->ops->log_prepare(s->engine);
-    work += indexed;
     for (unsigned i = 0; i < s->popped_count; i++)
         if (s->popped[i].r.op != GW_STORE_CAS)
             serve_one(s, &s->popped[i]);
     small_cas_pass(s);
+    s->popped_count = 0;
+}
+
+/* An append that found no room in the log waits for this. */
+static void prepare_log(struct gw_store *s)
+{
+    if (s->ops->log_prepare(s->engine))
+        wake_up(&s->commit_wake);
+}
+
+/* Requests are taken before segments are indexed: a client submits a READ only after its APPEND was
+ * complete, and the segment was handed over before that. So every READ finds what it must see; what
+ * was taken waits when indexing fails. */
+unsigned store_storage_pass(struct gw_store *s)
+{
+    uint64_t now_us = store_now_us(s);
+    if (atomic_load_explicit(&s->closed, memory_order_acquire))
+        return reopen_pass(s, now_us);
+    reserve_check(s, now_us);
+    pop_requests(s);
+    unsigned work = s->popped_count + index_handover(s, now_us);
+    if (atomic_load(&s->failed))
+        return 1;
+    prepare_log(s);
+    serve_popped(s);
     work += rotate_waiting(s);
     work += upkeep_pass(s);
-    wake_completed(s);
+    store_wake_completed(s);
     work += spill_pass(s, now_us);
     atomic_store_explicit(&s->window_messages, s->window.message_count, memory_order_relaxed);
     return work;
@@ -186,6 +205,8 @@ unsigned store_storage_pass(struct gw_store *s)
 
 static bool storage_has_work(const struct gw_store *s)
 {
+    if (atomic_load(&s->closed))
+        return atomic_load(&s->stop) || reopen_has_work(s);
     if (gw_ring_count(s->handover) > 0 || atomic_load(&s->spill.done) || atomic_load(&s->stop) ||
         upkeep_has_work(s))
         return true;
@@ -202,7 +223,8 @@ static void storage_sleep(struct gw_store *s)
         wake_disarm(&s->storage_wake);
         return;
     }
-    uint64_t us = spill_due_us(s, store_now_us(s));
+    uint64_t now_us = store_now_us(s);
+    uint64_t us = atomic_load(&s->closed) ? reopen_due_us(s, now_us) : spill_due_us(s, now_us);
     wake_sleep(&s->storage_wake, us < IDLE_SLEEP_US_MAX ? us : IDLE_SLEEP_US_MAX);
 }
 
@@ -335,6 +357,18 @@ void gw_store_follow(struct gw_store_client *c)
     atomic_store(&c->follows, true);
 }
 
+void gw_store_be_patient(struct gw_store_client *c)
+{
+    atomic_store(&c->patient, true);
+}
+
+bool gw_store_accepts(const struct gw_store_client *c)
+{
+    const struct gw_store *s = c->store;
+    return !atomic_load_explicit(&s->closed, memory_order_relaxed) &&
+           !atomic_load_explicit(&s->low, memory_order_relaxed);
+}
+
 /* ---- life ---- */
 
 static void close_client(struct gw_store_client *c)
@@ -385,14 +419,20 @@ static int open_rings(struct gw_store *s)
     return err;
 }
 
-static void close_all(struct gw_store *s)
+static void close_engine(struct gw_store *s)
 {
-    upkeep_close(s);
-    spill_close(s);
     if (s->batch != NULL)
         s->ops->batch_free(&s->batch);
     if (s->engine != NULL)
         s->ops->free(&s->engine);
+}
+
+
+static void close_all(struct gw_store *s)
+{
+    upkeep_close(s);
+    spill_close(s);
+    close_engine(s);
     for (unsigned i = 0; i < s->cfg.client_count; i++)
         close_client(&s->clients[i]);
     gw_ring_free(&s->handover);
@@ -406,11 +446,30 @@ static void close_all(struct gw_store *s)
     free(s);
 }
 
-static int open_engine(struct gw_store *s, char err[256])
+/* What this thread knows beside the files is forgotten, and learnt from them. */
+static void forget_all(struct gw_store *s)
 {
+    struct window_segment seg;
+    while (gw_ring_pop(s->handover, &seg, 1) == 1)
+        ; /* it is in the log */
+    window_forget(&s->window);
+    s->dropped_count = 0;
+    s->index_dirty = false;
+}
+
+int store_open_engine(struct gw_store *s, char err[256])
+{
+    bool again = s->engine != NULL || atomic_load(&s->closed);
+    uint64_t until = again ? atomic_load(&s->segment_next) : 0;
+    if (again) {
+        close_engine(s);
+        forget_all(s);
+        atomic_store(&s->failed, false);
+    }
     struct gw_engine_options o = {.path = s->cfg.path,
                                   .disk = s->cfg.disk,
                                   .sync = s->cfg.durability == GW_DURABILITY_SYNC,
+                                  .again = again,
                                   .window_bytes_max = s->cfg.window_bytes_max,
                                   .report = s->cfg.report,
                                   .report_arg = s->cfg.report_arg};
@@ -418,8 +477,12 @@ static int open_engine(struct gw_store *s, char err[256])
     if (status)
         return status;
     s->batch = s->ops->batch_new(s->engine);
-    status = store_recover(s, err);
-    return status ? status : vault_begin_incarnation(s, err);
+    status = store_recover(s, until, err);
+    if (!status && !again) /* an incarnation is of the process, not of the files */
+        status = vault_begin_incarnation(s, err);
+    if (status)
+        close_engine(s);
+    return status;
 }
 
 static int start_thread(struct gw_store *s)
@@ -452,7 +515,7 @@ static int open_there(struct gw_store *s, char err[256])
             return -errno;
         }
     }
-    int status = open_engine(s, err);
+    int status = store_open_engine(s, err);
     if (!status) {
         status = start_thread(s);
         if (status)
@@ -502,13 +565,13 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
     return 0;
 }
 
-/* No other thread but the spill thread: what was submitted is done, and a spill that was begun. */
+/* No other thread but the spill thread: what was submitted is done, and a spill that was begun.
+ * What an engine that failed holds was never acknowledged. */
 static void finish_all(struct gw_store *s)
 {
-    for (;;) {
+    while (!atomic_load(&s->closed)) {
         unsigned work = store_storage_pass(s) + gw_store_commit_poll(s);
-        bool waits = (s->spill.phase == SPILL_WRITE && !atomic_load(&s->failed)) ||
-                     s->upkeep.phase == UPKEEP_WORK;
+        bool waits = s->spill.phase == SPILL_WRITE || s->upkeep.phase == UPKEEP_WORK;
         if (work == 0 && !waits)
             return;
         wake_arm(&s->storage_wake);
@@ -557,6 +620,13 @@ struct gw_counter_set gw_store_counters_storage(const struct gw_store *s)
     return counter_set("store", &s->storage_counters);
 }
 
+static enum gw_store_condition condition(const struct gw_store *s)
+{
+    if (atomic_load(&s->closed))
+        return atomic_load(&s->broken) ? GW_STORE_BROKEN : GW_STORE_CLOSED;
+    return atomic_load(&s->low) ? GW_STORE_RESERVE : GW_STORE_OPEN;
+}
+
 struct gw_store_state gw_store_state(const struct gw_store *s)
 {
     return (struct gw_store_state){
@@ -564,6 +634,19 @@ struct gw_store_state gw_store_state(const struct gw_store *s)
         .window_messages = atomic_load_explicit(&s->window_messages, memory_order_relaxed),
         .segment_next = atomic_load_explicit(&s->segment_next, memory_order_relaxed),
         .segment_oldest = atomic_load_explicit(&s->segment_oldest, memory_order_relaxed),
-        .failed = atomic_load(&s->failed),
+        .free_bytes = atomic_load_explicit(&s->free_bytes, memory_order_relaxed),
+        .reserve_bytes = s->cfg.reserve_bytes,
+        .condition = condition(s),
+        .error = atomic_load_explicit(&s->error, memory_order_relaxed),
     };
+}
+
+const char *gw_store_condition_name(enum gw_store_condition c)
+{
+    static const char *const names[] = {
+#define X(upper, lower) #lower,
+        GW_STORE_CONDITIONS(X)
+#undef X
+    };
+    return names[c];
 }

@@ -48,6 +48,7 @@ struct gw_store_config {
     struct gw_keyring *keys;   /* outlives the store; opening it loads the store's keys into the
                                   ring and draws a fresh incarnation. NULL: nothing is sealed nor
                                   opened here, and REMOVE records are clear (tests, benchmarks) */
+    uint64_t reserve_bytes;    /* with less free space than this gw_store_accepts says no */
 
     /* What follows may be left zero. */
     uint32_t spill_file_min;  /* messages from which on a spill becomes a sorted file; 0: chosen */
@@ -150,8 +151,8 @@ struct gw_store_completion {
     uint8_t op;
     bool more;
     uint16_t reserved;
-    int32_t status; /* 0 or negative errno; -EIO: the engine failed, nothing is promised; -ENOSPC:
-                       no room, nothing was written, others may fare better */
+    int32_t status; /* 0 or negative errno; -EIO: the engine failed, nothing is promised. An APPEND
+                       never fails: see gw_store_state */
     uint64_t tag;
     uint64_t seq;
     uint64_t next;
@@ -265,6 +266,13 @@ int gw_store_call(struct gw_store_client *c, struct gw_store_request *r,
 int gw_store_client_fd(struct gw_store_client *c);
 /* Deliver NOTE completions to this client from now on. */
 void gw_store_follow(struct gw_store_client *c);
+/* From now on what this client asks for waits while the engine cannot be opened, as its APPENDs do
+ * always; else it fails with -EIO. Before its first request. */
+void gw_store_be_patient(struct gw_store_client *c);
+/* Whether new messages may be appended. False when the engine has failed, and below the reserve of
+ * free space: then only what makes less of what is stored is to be appended, and it finds room. Two
+ * relaxed loads; any thread. */
+bool gw_store_accepts(const struct gw_store_client *c);
 
 /* ---- for the threads that drive it ---- */
 
@@ -281,34 +289,59 @@ unsigned gw_store_storage_poll(struct gw_store *s);
 /* ---- state for operators (any thread) ---- */
 
 /* X(name, help): monotonic counters */
-#define GW_STORE_COUNTERS(X)                                     \
-    X(commits, "group commits made durable")                     \
-    X(segments, "segments appended")                             \
-    X(segment_bytes, "bytes of segments appended")               \
-    X(records, "message records appended")                       \
-    X(removed, "message positions removed")                      \
-    X(spilled, "messages spilled to mailbox keys")               \
-    X(reads, "mailbox reads")                                    \
-    X(read_records, "message records read")                      \
-    X(small_reads, "small records read")                         \
-    X(small_writes, "small records written")                     \
-    X(spilled_segments, "segments dropped from the commit log")  \
-    X(damaged, "segments and records that could not be read")    \
-    X(resealed, "messages sealed anew under their account's key") \
+#define GW_STORE_COUNTERS(X)                                           \
+    X(commits, "group commits made durable")                           \
+    X(segments, "segments appended")                                   \
+    X(segment_bytes, "bytes of segments appended")                     \
+    X(records, "message records appended")                             \
+    X(removed, "message positions removed")                            \
+    X(spilled, "messages spilled to mailbox keys")                     \
+    X(reads, "mailbox reads")                                          \
+    X(read_records, "message records read")                            \
+    X(small_reads, "small records read")                               \
+    X(small_writes, "small records written")                           \
+    X(spilled_segments, "segments dropped from the commit log")        \
+    X(damaged, "segments and records that could not be read")          \
+    X(resealed, "messages sealed anew under their account's key")     \
     X(unkeyed, "messages spilled as they were: no key, or they did not open") \
-    X(waits, "commit passes that waited for room in the window") \
-    X(errors, "operations that the engine failed")
+    X(waits, "commit passes that waited for room in the window")       \
+    X(errors, "operations that the engine failed")                     \
+    X(failures, "times that a write failed and the engine was closed") \
+    X(reopens, "times that it was opened again")                       \
+    X(reopen_errors, "attempts to open it again that failed")          \
+    X(reserve_reached, "times that free space fell below the reserve")
 
 struct gw_store_counters {
     GW_STORE_COUNTERS(GW_COUNTER_FIELD)
 };
+
+/* X(upper, name): how the store is. A failed write, be it of the log or of a key, ends in CLOSED:
+ * what was being appended is held, the engine is opened anew, what it should hold is read back, and
+ * what was held is appended once more, to a file of its own. Nothing that failed is ever written
+ * again in the same place. */
+#define GW_STORE_CONDITIONS(X)                                            \
+    X(OPEN, open)                                                         \
+    X(RESERVE, reserve) /* open, with less free space than the reserve */ \
+    X(CLOSED, closed)   /* a write failed; it is being opened anew */     \
+    X(BROKEN, broken)   /* that failed too, and is tried again and again */
+
+enum gw_store_condition {
+#define X(upper, lower) GW_STORE_##upper,
+    GW_STORE_CONDITIONS(X)
+#undef X
+};
+
+const char *gw_store_condition_name(enum gw_store_condition c);
 
 struct gw_store_state {
     uint64_t window_bytes;    /* commit log in memory, not yet spilled */
     uint64_t window_messages; /* of these, messages still waiting */
     uint64_t segment_next;    /* number of the next segment */
     uint64_t segment_oldest;  /* oldest segment still in the log */
-    bool failed;              /* the engine has failed; appends complete with -EIO */
+    uint64_t free_bytes;      /* of the file system, as last looked */
+    uint64_t reserve_bytes;
+    enum gw_store_condition condition;
+    int error; /* negative errno of the last failure; 0: none since start */
 };
 
 struct gw_counter_set gw_store_counters_commit(const struct gw_store *s);

@@ -54,6 +54,7 @@ struct gw_store_client {
     struct gw_ring *storage_requests, *storage_done; /* with the storage thread */
     struct wake wake;
     atomic_bool follows;
+    atomic_bool patient;
     _Atomic uint64_t note; /* commit: number of the last durable segment */
 
     /* the commit thread */
@@ -80,15 +81,15 @@ struct dropped {
     uint64_t segment;
 };
 
-struct append {
-    struct gw_store_client *client;
-    uint64_t tag;
-    struct window_segment segment;
-};
-
 struct popped {
     struct gw_store_client *client;
     struct gw_store_request r;
+};
+
+struct append {
+    struct gw_store_client *client;
+    struct gw_store_request r;
+    struct window_segment segment;
 };
 
 /* A CAS of this pass that was accepted: later ones of the pass see it. */
@@ -133,6 +134,15 @@ struct spill {
     uint64_t resealed, unkeyed; /* of this spill */
 };
 
+/* From a failed write until the engine is open again. */
+struct reopen {
+    bool begun;
+    uint64_t began_us, next_us, wait_us; /* wall clock; next attempt; between attempts */
+    unsigned attempts;                   /* that failed */
+    uint64_t space_checked_us;
+    char said[256]; /* why the last attempt failed, as reported */
+};
+
 #define CAS_BUCKETS (2 * PASS_REQUESTS_MAX)
 
 struct gw_store {
@@ -142,12 +152,20 @@ struct gw_store {
     struct gw_store_client *clients;
     struct window window;
     struct gw_ring *handover; /* struct window_segment, commit to storage */
-    atomic_bool failed;
+    atomic_bool failed;       /* the engine as it is open now: nothing more is written to it */
+    atomic_bool closed;       /* from then until it was opened anew: no commits */
+    atomic_bool parked;       /* commit: it has seen that, and touches neither engine nor window */
+    atomic_bool broken;       /* storage: an attempt to open it anew has failed */
+    atomic_bool low;          /* storage: below the reserve */
+    atomic_int error;
+    _Atomic uint64_t free_bytes;
 
     /* commit thread */
     struct wake commit_wake;
     struct append appends[COMMIT_SEGMENTS_MAX];
     struct gw_log_entry log_entries[COMMIT_SEGMENTS_MAX];
+    struct popped again[COMMIT_SEGMENTS_MAX]; /* of a commit that failed: the first of the next */
+    unsigned again_first, again_count;
     unsigned next_client; /* who is served first in the next pass */
     _Atomic uint64_t segment_next;
     struct gw_store_counters commit_counters;
@@ -165,6 +183,7 @@ struct gw_store {
     uint64_t recovered_end;   /* window: up to here it came from the log at start */
     struct spill spill;
     struct upkeep upkeep;
+    struct reopen reopen;
     _Atomic uint64_t segment_oldest;
     _Atomic uint64_t window_messages;
     struct dropped *dropped;
@@ -186,11 +205,16 @@ struct gw_store {
 uint64_t store_now_us(const struct gw_store *s);
 void store_report(const struct gw_store *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The engine failed: nothing is written from here on. */
+/* The engine failed a write: nothing is written from here on until it was opened anew. Commit or
+ * storage thread. */
 void store_fail(struct gw_store *s, const char *what, int err);
+/* Opens the engine and recovers. After an error it is closed, with the reason in err. */
+int store_open_engine(struct gw_store *s, char err[256]);
 /* At least len bytes of scratch. */
 uint8_t *store_scratch(struct gw_store *s, size_t len);
 void store_complete(struct gw_store_client *c, const struct gw_store_completion *done);
+/* Those whose requests completed in this pass, if they sleep. */
+void store_wake_completed(struct gw_store *s);
 unsigned store_storage_pass(struct gw_store *s);
 
 /* meta.c: what META holds */
@@ -273,7 +297,20 @@ bool spill_oldest(struct gw_store *s);
 /* The log gives up what is in the keys, once those are on disk: every few hundred segments. */
 void spill_trim_log(struct gw_store *s);
 
+/* Nothing is under way any more, and its thread leaves the engine alone. False: not yet. */
+bool spill_forget(struct gw_store *s);
+
 /* recover.c */
-int store_recover(struct gw_store *s, char err[256]);
+/* Segments with number >= until do not count, if it is not 0: their append failed. */
+int store_recover(struct gw_store *s, uint64_t until, char err[256]);
+
+/* reopen.c */
+/* Instead of a storage pass, after a failure. Returns the work done. */
+unsigned reopen_pass(struct gw_store *s, uint64_t now_us);
+/* Whether a pass would do something now, and else in how many us at the latest. */
+bool reopen_has_work(const struct gw_store *s);
+uint64_t reopen_due_us(const struct gw_store *s, uint64_t now_us);
+/* Looks now and then at how much space is free. */
+void reserve_check(struct gw_store *s, uint64_t now_us);
 
 #endif

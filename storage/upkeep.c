@@ -182,6 +182,20 @@ unsigned upkeep_pass(struct gw_store *s)
                                       : after_work(s);
 }
 
+bool upkeep_forget(struct gw_store *s)
+{
+    struct upkeep *u = &s->upkeep;
+    if (u->phase == UPKEEP_WORK && s->cfg.own_thread && !atomic_load(&u->done))
+        return false;
+    atomic_store(&u->asked, false);
+    atomic_store(&u->done, false);
+    atomic_store(&u->roll_asked, false);
+    atomic_store(&u->roll_done, false);
+    if (u->phase != UPKEEP_IDLE)
+        complete(s, -EIO);
+    return true;
+}
+
 bool upkeep_has_work(const struct gw_store *s)
 {
     return atomic_load(&s->upkeep.roll_done) || atomic_load(&s->upkeep.done);

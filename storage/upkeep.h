@@ -53,6 +53,9 @@ void upkeep_begin(struct gw_store *s, struct gw_store_client *client,
                   const struct gw_store_request *r);
 unsigned upkeep_pass(struct gw_store *s);
 /* Whether another thread has done its part. */
+/* After a failed write, before the engine is closed: what is under way fails with -EIO. False: the
+ * upkeep thread is still in the engine. The commit thread is parked. */
+bool upkeep_forget(struct gw_store *s);
 bool upkeep_has_work(const struct gw_store *s);
 /* Segments below this number shall be spilled now; 0: none. */
 uint64_t upkeep_spill_below(const struct gw_store *s);

@@ -38,11 +38,26 @@ int window_open(struct window *w, uint64_t bytes_max)
     return 0;
 }
 
-void window_close(struct window *w)
+static void free_entries(struct window *w)
 {
     for (size_t i = 0; i < w->mailbox_slots && w->mailboxes != NULL; i++)
         if (w->mailboxes[i].count > 0 && w->mailboxes[i].cap > WINDOW_ENTRIES_INLINE)
             free(w->mailboxes[i].many);
+}
+
+void window_forget(struct window *w)
+{
+    free_entries(w);
+    memset(w->mailboxes, 0, w->mailbox_slots * sizeof(*w->mailboxes));
+    w->mailbox_count = w->held_first = w->held_count = 0;
+    w->message_count = w->frozen_end = w->reserved_end = 0;
+    atomic_store(&w->end, 0);
+    atomic_store(&w->begin, 0);
+}
+
+void window_close(struct window *w)
+{
+    free_entries(w);
     free(w->mailboxes);
     free(w->held);
     gw_region_close(&w->region);

@@ -80,6 +80,8 @@ struct window {
 /* Room for bytes_max of segments, and at least for a few of the largest. */
 int window_open(struct window *w, uint64_t bytes_max);
 void window_close(struct window *w);
+/* As it was when it was opened. Neither thread may use it meanwhile. */
+void window_forget(struct window *w);
 
 /* ---- commit thread ---- */
 

@@ -83,7 +83,8 @@ struct gw_edge_counters {
     X(transient_dropped, "stanzas without storage dropped: no session, or its queue full")         \
     X(refused_unknown, "stanzas refused: no such account")                                         \
     X(refused_full, "messages refused: mailbox full")                                              \
-    X(refused_store, "messages refused: the store failed")                                         \
+    X(refused_store, "messages refused: the store failed while they were appended")                \
+    X(refused_closed, "messages refused: the store has failed, or its disk is full")               \
     X(refused_memory, "stanzas refused: no memory, or too many accounts at once")                  \
     X(records_damaged, "stored messages that did not open")                                        \
     X(reads_failed, "mailbox reads that the store failed; tried again")                            \

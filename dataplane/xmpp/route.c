@@ -52,6 +52,11 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
         return true;
     }
     bool store = (s->flags & GW_STANZA_STORE) != 0;
+    if (store && !gw_store_accepts(l->store)) {
+        GW_COUNT(l->home_count.refused_closed);
+        gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
+        return true;
+    }
     if (store && a->live_count >= l->cfg->mailbox_messages_max) {
         GW_COUNT(l->home_count.refused_full);
         gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);

@@ -112,6 +112,7 @@ static void append(struct world *w, unsigned count, uint32_t bytes)
     }
     cr_assert(log_file_room(w->log));
     cr_assert_eq(log_file_append(w->log, v, count, true), 0);
+    (void)log_file_prepare(w->log); /* as the storage thread does it */
 }
 
 static void assert_seen(const struct world *w, uint64_t first, uint64_t last)

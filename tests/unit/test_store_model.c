@@ -31,6 +31,7 @@ struct model {
     uint64_t trimmed; /* events below are forgotten */
     uint64_t last_segment;
     unsigned values;
+    bool broken_for_good; /* its writes fail until it crashes */
 };
 
 static uint32_t below(struct model *m, uint32_t limit)
@@ -136,8 +137,16 @@ static void apply(struct model *m, const struct plan *p, const struct gw_store_c
 
 #define PLANS_MAX 8
 
-/* Several segments in flight at once, with passes of both threads between them in any order. */
-static void step_append(struct model *m)
+/* What the store holds, because it cannot be opened, is in doubt once the process has ended. */
+static void give_up(struct model *m, const struct plan *plans, unsigned first, unsigned end)
+{
+    for (unsigned i = first; i < end; i++)
+        apply(m, &plans[i], &(struct gw_store_completion){.status = -EIO});
+}
+
+/* Several segments in flight at once, with passes of both threads between them in any order. False:
+ * the disk takes nothing more, and the process is to end. */
+static bool step_append(struct model *m)
 {
     static struct plan plans[PLANS_MAX];
     unsigned n = 1 + below(m, PLANS_MAX), submitted = 0, completed = 0;
@@ -159,8 +168,15 @@ static void step_append(struct model *m)
         if (gw_store_poll(c, &done, 1) == 1) {
             cr_assert_eq(done.tag, completed);
             apply(m, &plans[completed++], &done);
+        } else if (gw_store_state(m->rig.store).condition == GW_STORE_BROKEN) {
+            if (m->broken_for_good) {
+                give_up(m, plans, completed, submitted);
+                return false;
+            }
+            m->rig.now_us += 50000;
         }
     }
+    return true;
 }
 
 static void step_time(struct model *m)
@@ -337,10 +353,10 @@ static void step_power_loss(struct model *m)
     bool refused = below(m, 2) == 0;
     if (refused) {
         gw_mem_set_faults(m->rig.disk, &(struct gw_mem_faults){.fail_at = 1 + below(m, 6)});
-        for (unsigned n = below(m, 4); n > 0; n--) {
-            step_append(m);
+        m->broken_for_good = true;
+        for (unsigned n = below(m, 4); n > 0 && step_append(m); n--)
             step_time(m);
-        }
+        m->broken_for_good = false;
     }
     static const enum gw_mem_crash how[] = {GW_MEM_KILL, GW_MEM_POWER_LOSS, GW_MEM_TORN};
     gw_mem_crash(m->rig.disk, how[below(m, 3)]);
@@ -350,9 +366,32 @@ static void step_power_loss(struct model *m)
     resume(m);
 }
 
+/* Some writes fail, and the store goes on by itself. */
+static void step_fault(struct model *m)
+{
+    gw_mem_set_faults(m->rig.disk, &(struct gw_mem_faults){.fail_at = 1 + below(m, 6),
+                                                           .fail_count = 1 + below(m, 4)});
+    for (unsigned n = 1 + below(m, 3); n > 0; n--) {
+        cr_assert(step_append(m));
+        step_time(m);
+    }
+    gw_mem_set_faults(m->rig.disk, &(struct gw_mem_faults){0});
+    for (unsigned n = 0; gw_store_state(m->rig.store).condition != GW_STORE_OPEN; n++) {
+        cr_assert_lt(n, 1000);
+        m->rig.now_us += 50000;
+        rig_step(&m->rig);
+    }
+    m->rig.reports = 0;
+    check_all(m);
+}
+
 static void step(struct model *m, bool on_disk)
 {
-    switch (below(m, 24)) {
+    switch (below(m, 25)) {
+    case 24:
+        if (!on_disk)
+            step_fault(m);
+        break;
     case 0:
         rig_reopen(&m->rig);
         resume(m);
