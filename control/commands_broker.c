@@ -22,15 +22,32 @@ static json_t *count_json(uint64_t n)
 
 /* ---- status ---- */
 
+static json_t *formed_json(const struct setting *s, const struct gw_config *cfg)
+{
+    json_t *all = json_array();
+    const char *at = setting_field(s, cfg);
+    char text[CONFIG_NET_TEXT_BYTES];
+    for (unsigned i = 0; i < *setting_count(s, cfg); i++, at += s->width) {
+        s->form->format(at, text, sizeof(text));
+        json_array_append_new(all, json_string(text));
+    }
+    return all;
+}
+
+static json_t *port_json(const struct gw_config *cfg, const char *name)
+{
+    const struct setting *s = setting_find("port", name);
+    check(s != NULL);
+    return formed_json(s, cfg);
+}
+
 static json_t *describe_port(const struct gw_control_env *env)
 {
     const struct gw_config *cfg = env->config;
-    json_t *ports = json_array();
-    for (unsigned i = 0; i < cfg->listen_count; i++)
-        json_array_append_new(ports, json_integer(cfg->listen_ports[i]));
-    return json_pack("{s:s, s:o, s:o, s:i, s:s}", "device", cfg->port_device, "address",
-                     control_address_json(&cfg->address), "listen", ports, "queues", (int)env->port_queues,
-                     "dispatch", env->software_dispatch ? "software" : "port");
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:i, s:s}", "device", cfg->port_device, "addresses",
+                     port_json(cfg, "addresses"), "ranges", port_json(cfg, "ranges"), "routes",
+                     port_json(cfg, "routes"), "listen", port_json(cfg, "listen"), "queues",
+                     (int)env->port_queues, "dispatch", env->software_dispatch ? "software" : "port");
 }
 
 static json_t *describe_store(const struct gw_control_env *env)
@@ -205,17 +222,8 @@ static json_t *strings_json(const struct setting *s, const struct gw_config *cfg
     return all;
 }
 
-static json_t *network_json(const struct gw_config *cfg)
-{
-    json_t *address = control_address_json(&cfg->address);
-    json_t *whole = json_sprintf("%s/%u", json_string_value(address), cfg->prefix_len);
-    json_decref(address);
-    return whole;
-}
-
 static json_t *setting_json(const struct setting *s, const struct gw_config *cfg)
 {
-    static const struct gw_ip none;
     const void *field = setting_field(s, cfg);
     switch (s->type) {
     case SETTING_NUMBER:
@@ -231,10 +239,8 @@ static json_t *setting_json(const struct setting *s, const struct gw_config *cfg
         return numbers_json(s, cfg);
     case SETTING_STRINGS:
         return strings_json(s, cfg);
-    case SETTING_NETWORK:
-        return network_json(cfg);
-    case SETTING_ADDRESS:
-        return gw_ip_eq(field, &none) ? json_string("") : control_address_json(field);
+    case SETTING_FORMED:
+        return formed_json(s, cfg);
     }
     return NULL;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libconfig.h>
@@ -127,6 +126,23 @@ static bool read_string(struct config_reader *r, const struct setting *s, const 
     return true;
 }
 
+static bool read_formed(struct config_reader *r, const struct setting *s, const config_setting_t *v,
+                        void *field)
+{
+    const char *text = string_of(r, s, v);
+    if (text == NULL)
+        return false;
+    return s->form->parse(text, field) || refuse(r, s, v, "has \"%.80s\"", text);
+}
+
+static bool read_element(struct config_reader *r, const struct setting *s, const config_setting_t *v,
+                         void *field)
+{
+    if (s->type == SETTING_NUMBERS)
+        return read_number(r, s, v, field);
+    return s->type == SETTING_FORMED ? read_formed(r, s, v, field) : read_string(r, s, v, field);
+}
+
 static bool read_elements(struct config_reader *r, const struct setting *s, const config_setting_t *v)
 {
     if (!config_setting_is_array(v) && !config_setting_is_list(v))
@@ -136,59 +152,10 @@ static bool read_elements(struct config_reader *r, const struct setting *s, cons
         return refuse(r, s, v, "has %u elements", n);
     char *at = setting_field(s, r->config);
     bool ok = true;
-    for (unsigned i = 0; i < n; i++, at += s->width) {
-        const config_setting_t *e = config_setting_get_elem(v, i);
-        ok = (s->type == SETTING_NUMBERS ? read_number(r, s, e, at)
-                                         : read_string(r, s, e, (char **)(void *)at)) && ok;
-    }
+    for (unsigned i = 0; i < n; i++, at += s->width)
+        ok = read_element(r, s, config_setting_get_elem(v, i), at) && ok;
     *setting_count(s, r->config) = n;
     return ok;
-}
-
-/* A literal address in either family. */
-static bool parse_ip(const char *text, struct gw_ip *out, unsigned *bits)
-{
-    uint8_t v4[4];
-    if (inet_pton(AF_INET, text, v4) == 1) {
-        *out = gw_ip_from_v4(v4);
-        *bits = 32;
-        return true;
-    }
-    *bits = 128;
-    return inet_pton(AF_INET6, text, out->b) == 1;
-}
-
-static bool read_address(struct config_reader *r, const struct setting *s, const config_setting_t *v)
-{
-    struct gw_ip *field = setting_field(s, r->config);
-    unsigned bits;
-    const char *text = string_of(r, s, v);
-    if (text == NULL)
-        return false;
-    memset(field, 0, sizeof(*field));
-    if (text[0] != '\0' && !parse_ip(text, field, &bits))
-        return refuse(r, s, v, "is \"%.80s\"", text);
-    return true;
-}
-
-static bool read_network(struct config_reader *r, const struct setting *s, const config_setting_t *v)
-{
-    const char *text = string_of(r, s, v), *slash;
-    char address[INET6_ADDRSTRLEN];
-    unsigned bits, prefix;
-    char rest;
-    if (text == NULL)
-        return false;
-    slash = strchr(text, '/');
-    if (slash == NULL || (size_t)(slash - text) >= sizeof(address))
-        return refuse(r, s, v, "is \"%.80s\"", text);
-    memcpy(address, text, (size_t)(slash - text));
-    address[slash - text] = '\0';
-    if (!parse_ip(address, setting_field(s, r->config), &bits) || slash[1] < '0' || slash[1] > '9' ||
-        sscanf(slash + 1, "%3u%c", &prefix, &rest) != 1 || prefix > bits)
-        return refuse(r, s, v, "is \"%.80s\"", text);
-    r->config->prefix_len = (uint8_t)prefix;
-    return true;
 }
 
 static bool read_value(struct config_reader *r, const struct setting *s, const config_setting_t *v)
@@ -206,11 +173,8 @@ static bool read_value(struct config_reader *r, const struct setting *s, const c
         return read_string(r, s, v, field);
     case SETTING_NUMBERS:
     case SETTING_STRINGS:
+    case SETTING_FORMED:
         return read_elements(r, s, v);
-    case SETTING_NETWORK:
-        return read_network(r, s, v);
-    case SETTING_ADDRESS:
-        return read_address(r, s, v);
     }
     check(!"a setting of a type that is not read");
     return false;
@@ -293,7 +257,8 @@ static void read_group(struct config_reader *r, const config_setting_t *group)
             continue;
         }
         r->lines[s - config_settings] = config_setting_source_line(v);
-        read_value(r, s, v);
+        if (!read_value(r, s, v) && strcmp(s->group, "port") == 0)
+            r->port_unread = true;
     }
 }
 
@@ -313,6 +278,11 @@ static void read_root(struct config_reader *r, const config_setting_t *root)
     }
 }
 
+static bool is_text(const struct setting *s)
+{
+    return s->type == SETTING_CHOICE || s->type == SETTING_STRING || s->type == SETTING_PATH;
+}
+
 static void find_missing(struct config_reader *r)
 {
     char accepted[ACCEPTED_BYTES];
@@ -321,18 +291,13 @@ static void find_missing(struct config_reader *r)
         if (!s->required || r->lines[i] != 0)
             continue;
         setting_describe_accepted(s, accepted, sizeof(accepted));
-        config_report_add(&r->report, 0, "%s.%s is missing, accepted: %s (as \"%s\")", s->group,
-                          s->name, accepted, s->preset_text);
+        const char *quote = is_text(s) ? "\"" : "";
+        config_report_add(&r->report, 0, "%s.%s is missing, accepted: %s (as %s%s%s)", s->group,
+                          s->name, accepted, quote, s->preset_text, quote);
     }
 }
 
 /* ---- defaults and the reference ---- */
-
-static bool is_text(const struct setting *s)
-{
-    return s->type == SETTING_CHOICE || s->type == SETTING_STRING || s->type == SETTING_PATH ||
-           s->type == SETTING_NETWORK || s->type == SETTING_ADDRESS;
-}
 
 static void format_preset(const struct setting *s, char *out, size_t cap)
 {

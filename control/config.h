@@ -12,12 +12,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "../dataplane/base/ip.h"
+#include "../dataplane/net/net.h"
 #include "../dataplane/port/ports.h"
 #include "../storage/store.h"
 
 #define GW_CONFIG_EAL_ARGS_MAX 64
-#define GW_CONFIG_LISTEN_MAX   8
+#define GW_CONFIG_LISTEN_MAX   GW_TCP_LISTEN_AT_MAX
 #define GW_CONFIG_LCORES_MAX   64
 
 enum gw_idle { GW_IDLE_POLL, GW_IDLE_ADAPTIVE };
@@ -42,11 +42,14 @@ struct gw_config {
     uint16_t port_mtu;
     unsigned port_queues; /* 0: one for each lcore where the device can */
     enum gw_dispatch_mode dispatch;
-    struct gw_ip address;
-    uint8_t prefix_len;
-    struct gw_ip gateway; /* all zero: none */
-    uint16_t listen_ports[GW_CONFIG_LISTEN_MAX];
-    unsigned listen_count; /* default 5222 */
+    struct gw_ip_prefix addresses[GW_NET_ADDRESSES_MAX]; /* ours, each with its network's length */
+    unsigned address_count;
+    struct gw_ip_prefix ranges[GW_NET_RANGES_MAX]; /* all in them is ours, too */
+    unsigned range_count;
+    struct gw_ip_route routes[GW_NET_ROUTES_MAX];
+    unsigned route_count;
+    struct gw_ip_port listen[GW_CONFIG_LISTEN_MAX]; /* default *:5222 */
+    unsigned listen_count;
 
     /* xmpp */
     char *domain;

@@ -8,8 +8,7 @@
 #include "../dataplane/xmpp/jid.h"
 #include "config_reader.h"
 
-/* The line of a setting by its field's name. */
-static unsigned line_of(const struct config_reader *r, const char *name)
+unsigned setting_line(const struct config_reader *r, const char *name)
 {
     const struct setting *s = setting_find(NULL, name);
     check(s != NULL);
@@ -42,7 +41,7 @@ static void check_cpu(struct config_reader *r, const cpu_set_t *set, const char 
     if (*cpu < CPU_SETSIZE && CPU_ISSET(*cpu, set))
         return;
     list_cpus(set, usable, sizeof(usable));
-    config_report_add(&r->report, line_of(r, name),
+    config_report_add(&r->report, setting_line(r, name),
                       "dataplane.%s names CPU %d, which this process cannot use, accepted: %s", name,
                       *cpu, usable);
 }
@@ -54,7 +53,7 @@ static void choose_lcore_cpus(struct config_reader *r, const cpu_set_t *set)
         if (CPU_ISSET(i, set))
             c->lcore_cpus[c->lcore_cpu_count++] = i;
     if (c->lcore_cpu_count < c->lcore_count)
-        config_report_add(&r->report, line_of(r, "lcore_count"),
+        config_report_add(&r->report, setting_line(r, "lcore_count"),
                           "dataplane.lcore_count is %u, more than the CPUs that this process may "
                           "use, accepted: at most %d", c->lcore_count, CPU_COUNT(set));
 }
@@ -62,7 +61,7 @@ static void choose_lcore_cpus(struct config_reader *r, const cpu_set_t *set)
 static void check_lcore_cpus(struct config_reader *r, const cpu_set_t *set)
 {
     struct gw_config *c = r->config;
-    unsigned line = line_of(r, "lcore_cpus");
+    unsigned line = setting_line(r, "lcore_cpus");
     if (c->lcore_cpu_count != c->lcore_count) {
         config_report_add(&r->report, line,
                           "dataplane.lcore_cpus has %u CPUs, accepted: as many as "
@@ -97,76 +96,14 @@ static void check_queues(struct config_reader *r)
 {
     const struct gw_config *c = r->config;
     if (c->port_queues > c->lcore_count)
-        config_report_add(&r->report, line_of(r, "port_queues"),
+        config_report_add(&r->report, setting_line(r, "port_queues"),
                           "port.port_queues is %u, accepted: at most dataplane.lcore_count, %u",
                           c->port_queues, c->lcore_count);
     else if (c->dispatch == GW_DISPATCH_PORT && c->port_queues != 0 &&
              c->port_queues < c->lcore_count)
-        config_report_add(&r->report, line_of(r, "port_queues"),
+        config_report_add(&r->report, setting_line(r, "port_queues"),
                           "port.port_queues is %u, accepted with port.dispatch \"port\": 0, or "
                           "dataplane.lcore_count, %u", c->port_queues, c->lcore_count);
-}
-
-static bool same_network(const struct gw_ip *a, const struct gw_ip *b, unsigned prefix)
-{
-    for (unsigned bit = 0; bit < prefix; bit++)
-        if (((a->b[bit / 8] ^ b->b[bit / 8]) & (0x80 >> bit % 8)) != 0)
-            return false;
-    return true;
-}
-
-static bool is_unspecified(const struct gw_ip *ip)
-{
-    static const struct gw_ip none;
-    struct gw_ip any4 = gw_ip_from_v4((const uint8_t[4]){0, 0, 0, 0});
-    return gw_ip_eq(ip, &none) || gw_ip_eq(ip, &any4);
-}
-
-/* 0xff begins an IPv6 group; 224 to 255 are IPv4's groups and broadcast. */
-static bool is_one_host(const struct gw_ip *ip)
-{
-    return !is_unspecified(ip) && ip->b[0] != 0xff && !(gw_ip_is_v4(ip) && ip->b[12] >= 224);
-}
-
-static void check_addresses(struct config_reader *r)
-{
-    const struct gw_config *c = r->config;
-    static const struct gw_ip none;
-    bool v4 = gw_ip_is_v4(&c->address);
-    unsigned prefix = c->prefix_len + (v4 ? 96u : 0u);
-    if (line_of(r, "address") == 0 || gw_ip_eq(&c->address, &none))
-        return;
-    if (!is_one_host(&c->address))
-        config_report_add(&r->report, line_of(r, "address"),
-                          "port.address is not the address of one host, accepted: a unicast address");
-    if (!v4 && c->port_mtu < 1280)
-        config_report_add(&r->report, line_of(r, "port_mtu"),
-                          "port.port_mtu is %u, accepted with an IPv6 address: at least 1280",
-                          c->port_mtu);
-    if (gw_ip_eq(&c->gateway, &none))
-        return;
-    if (gw_ip_is_v4(&c->gateway) != v4 || !same_network(&c->gateway, &c->address, prefix))
-        config_report_add(&r->report, line_of(r, "gateway"),
-                          "port.gateway is not in the network of port.address, accepted: an address "
-                          "there, or \"\"");
-    else if (gw_ip_eq(&c->gateway, &c->address))
-        config_report_add(&r->report, line_of(r, "gateway"),
-                          "port.gateway is the broker's own address, accepted: the router's");
-}
-
-static void check_listen_ports(struct config_reader *r)
-{
-    const struct gw_config *c = r->config;
-    if (c->listen_count == 0)
-        config_report_add(&r->report, line_of(r, "listen_ports"),
-                          "port.listen_ports is empty, accepted: 1 to %u TCP ports",
-                          GW_CONFIG_LISTEN_MAX);
-    for (unsigned i = 0; i < c->listen_count; i++)
-        for (unsigned j = 0; j < i; j++)
-            if (c->listen_ports[i] == c->listen_ports[j])
-                config_report_add(&r->report, line_of(r, "listen_ports"),
-                                  "port.listen_ports has %u twice, accepted: each port once",
-                                  c->listen_ports[i]);
 }
 
 static void check_domain(struct config_reader *r)
@@ -176,7 +113,7 @@ static void check_domain(struct config_reader *r)
     if (c->domain == NULL)
         return;
     if (gw_jid_prep(gw_bytes_str(c->domain), &jid) != 0 || jid.len != jid.domain_len) {
-        config_report_add(&r->report, line_of(r, "domain"),
+        config_report_add(&r->report, setting_line(r, "domain"),
                           "xmpp.domain is \"%.80s\", accepted: a domain name, as example.org",
                           c->domain);
         return;
@@ -195,7 +132,7 @@ static void check_master_key(struct config_reader *r)
     bool named = strncmp(path, credential, sizeof(credential) - 1) == 0;
     const char *name = named ? path + sizeof(credential) - 1 : "";
     if (name[0] == '\0' || strchr(name, '/') != NULL)
-        config_report_add(&r->report, line_of(r, "master_key_path"),
+        config_report_add(&r->report, setting_line(r, "master_key_path"),
                           "store.master_key_path is \"%.80s\", accepted: an absolute path, or "
                           "credential:NAME", path);
 }
@@ -204,12 +141,12 @@ static void check_limits(struct config_reader *r)
 {
     const struct gw_config *c = r->config;
     if (c->auth_stanza_bytes_max > c->stanza_bytes_max)
-        config_report_add(&r->report, line_of(r, "auth_stanza_bytes_max"),
+        config_report_add(&r->report, setting_line(r, "auth_stanza_bytes_max"),
                           "xmpp.auth_stanza_bytes_max is %" PRIu32 ", accepted: at most "
                           "xmpp.stanza_bytes_max, %" PRIu32,
                           c->auth_stanza_bytes_max, c->stanza_bytes_max);
     if (c->mailbox_bytes_max < c->stanza_bytes_max)
-        config_report_add(&r->report, line_of(r, "mailbox_bytes_max"),
+        config_report_add(&r->report, setting_line(r, "mailbox_bytes_max"),
                           "store.mailbox_bytes_max is %" PRIu64 ", accepted: at least "
                           "xmpp.stanza_bytes_max, %" PRIu32,
                           c->mailbox_bytes_max, c->stanza_bytes_max);
@@ -219,8 +156,7 @@ void config_check(struct config_reader *r)
 {
     check_cpus(r);
     check_queues(r);
-    check_addresses(r);
-    check_listen_ports(r);
+    config_check_net(r);
     check_domain(r);
     check_master_key(r);
     check_limits(r);

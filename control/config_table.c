@@ -38,6 +38,10 @@ static const char *const engine_names[] = {"rocksdb", "mem", NULL};
     {.group = group_, .name = #field, .type = type_, AT(field), .required = needed,                \
      .preset_text = preset, .min = 1, .max = (high), .choices = names, .help = help_}
 
+#define FORMED(field, counter, form_, needed, preset, help_)                                       \
+    {.group = "port", .name = #field, .type = SETTING_FORMED, LIST_AT(field, counter),             \
+     .preset_text = preset, .required = needed, .form = &config_form_##form_, .help = help_}
+
 const struct setting config_settings[] = {
     {.group = "dataplane", .name = "eal_args", .type = SETTING_STRINGS,
      LIST_AT(eal_args, eal_arg_count), .preset_text = "()", .min = 1, .max = 1024,
@@ -74,15 +78,17 @@ const struct setting config_settings[] = {
            "How a connection finds its core: port, the device's queues decide, one for each core; "
            "software, a hash that the cores compute, and hand frames to each other; auto, port "
            "where the device computes that very hash, else software."),
-    {.group = "port", .name = "address", .type = SETTING_NETWORK, .required = true, AT(address),
-     .preset_text = "10.77.0.1/24",
-     .help = "The broker's own IP address, IPv4 or IPv6, with the length of its network's prefix. "
-             "No kernel interface may have it."},
-    {.group = "port", .name = "gateway", .type = SETTING_ADDRESS, AT(gateway), .preset_text = "",
-     .help = "The router for destinations outside that network; empty: there is none."},
-    {.group = "port", .name = "listen_ports", .type = SETTING_NUMBERS,
-     LIST_AT(listen_ports, listen_count), .preset_text = "[5222]", .min = 1, .max = 65535,
-     .help = "TCP ports for XMPP clients."},
+    FORMED(addresses, address_count, network, true, "(\"10.77.0.1/24\")",
+           "The broker's own addresses, IPv4 or IPv6 or both, each with the length of its network's "
+           "prefix. No kernel interface may have them."),
+    FORMED(ranges, range_count, range, false, "()",
+           "Further addresses, whole prefixes of them, that the broker answers for on its link and "
+           "accepts connections to. Not the network or broadcast address of its own IPv4 networks."),
+    FORMED(routes, route_count, route, false, "()",
+           "Where what is in no network of the addresses goes: prefixes and their routers, of which "
+           "the longest prefix counts. \"default\" is everything of the router's family."),
+    FORMED(listen, listen_count, listen, false, "(\"*:5222\")",
+           "Where XMPP clients connect: an address of the above (* is all of them) and a TCP port."),
 
     TEXT("xmpp", domain, SETTING_STRING, true, "example.org", 1023, NULL,
          "The domain that this broker serves: the part of its users' addresses behind the @."),
@@ -197,12 +203,8 @@ void setting_describe_accepted(const struct setting *s, char *out, size_t cap)
     case SETTING_STRINGS:
         snprintf(out, cap, "a list of at most %u strings", (unsigned)s->count_max);
         break;
-    case SETTING_NETWORK:
-        snprintf(out, cap, "an address and its prefix length, as \"10.77.0.1/24\" or "
-                           "\"fd00::1/64\"");
-        break;
-    case SETTING_ADDRESS:
-        snprintf(out, cap, "an IPv4 or IPv6 address as a string, or \"\"");
+    case SETTING_FORMED:
+        snprintf(out, cap, "a list of at most %u %s", (unsigned)s->count_max, s->form->accepted);
         break;
     }
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "config.h"
+#include "config_net.h"
 
 enum setting_type {
     SETTING_NUMBER,
@@ -15,8 +16,7 @@ enum setting_type {
     SETTING_PATH,    /* absolute */
     SETTING_NUMBERS, /* an array */
     SETTING_STRINGS, /* a list */
-    SETTING_NETWORK, /* address/prefix */
-    SETTING_ADDRESS,
+    SETTING_FORMED,  /* a list of strings, each read by `form` */
 };
 
 struct setting {
@@ -24,6 +24,7 @@ struct setting {
     const char *help;
     const char *preset_text; /* the default as one would write it; for a required one an example */
     const char *const *choices;
+    const struct setting_form *form;
     int64_t min, max; /* of numbers and of the elements of arrays; of strings the bytes */
     enum setting_type type;
     bool required;
@@ -34,6 +35,9 @@ struct setting {
 
 extern const struct setting config_settings[];
 extern const unsigned config_setting_count;
+
+/* By name, in one group or (group NULL) in any; NULL when there is none. */
+const struct setting *setting_find(const char *group, const char *name);
 
 /* Where a setting's value lives. */
 static inline void *setting_field(const struct setting *s, const struct gw_config *c)

@@ -92,21 +92,31 @@ static void show_log(const json_t *store)
                number(store, "window_messages"));
 }
 
+/* A line of them, unless there are none. */
+static void show_texts(const char *label, const json_t *texts)
+{
+    size_t n = json_array_size(texts);
+    for (size_t i = 0; i < n; i++)
+        printf("%s %s%s", i == 0 ? label : ",", json_string_value(json_array_get(texts, i)),
+               i + 1 == n ? "\n" : "");
+}
+
 static void show_status(const json_t *s)
 {
     const json_t *port = json_object_get(s, "port"), *store = json_object_get(s, "store");
-    const json_t *ledger = json_object_get(s, "ledger"), *listen = json_object_get(port, "listen");
+    const json_t *ledger = json_object_get(s, "ledger");
     char a[40], b[40];
     printf("version      %s, pid %" JSON_INTEGER_FORMAT "\n", text(s, "version"), number(s, "pid"));
     printf("started      %s, %s ago\n", when(number(s, "started_us"), false, a),
            span(number(s, "uptime_s") * 1000000, b));
     printf("domain       %s\n", text(s, "domain"));
-    printf("address      %s, port", text(port, "address"));
-    for (size_t i = 0; i < json_array_size(listen); i++)
-        printf(" %" JSON_INTEGER_FORMAT, json_integer_value(json_array_get(listen, i)));
-    printf(" on %s\n", text(port, "device"));
+    printf("port         %s\n", text(port, "device"));
     printf("queues       %" JSON_INTEGER_FORMAT ", dispatch by %s\n", number(port, "queues"),
            text(port, "dispatch"));
+    show_texts("addresses   ", json_object_get(port, "addresses"));
+    show_texts("ranges      ", json_object_get(port, "ranges"));
+    show_texts("routes      ", json_object_get(port, "routes"));
+    show_texts("listens on  ", json_object_get(port, "listen"));
     printf("cores        %" JSON_INTEGER_FORMAT ", %s\n", number(s, "lcores"),
            flag(s, "huge_pages") ? "on huge pages" : "without huge pages");
     printf("connections  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",

@@ -28,7 +28,7 @@ struct gw_core_config {
     bool poll;          /* never sleep; else adaptive */
     struct gw_net_config net;
     uint16_t mtu;
-    const uint16_t *listen_ports;
+    const struct gw_ip_port *listen; /* an address that is all zero: every one */
     unsigned listen_count;
     struct gw_xmpp_config xmpp; /* limits are of one lcore */
     const struct gw_keyring *keys;

@@ -57,6 +57,13 @@ static int open_crypto(struct gw_core *c, const struct gw_core_config *cfg)
     return err;
 }
 
+static int listen_on(struct gw_tcp *t, const struct gw_ip_port *at)
+{
+    static const struct gw_ip every;
+    return gw_ip_eq(&at->ip, &every) ? gw_tcp_listen(t, at->port)
+                                     : gw_tcp_listen_at(t, &at->ip, at->port);
+}
+
 static int open_tcp(struct gw_core *c, const struct gw_core_config *cfg)
 {
     uint32_t limit = cfg->xmpp.conn_limit;
@@ -76,7 +83,7 @@ static int open_tcp(struct gw_core *c, const struct gw_core_config *cfg)
     core_random(c, &tcp.key, sizeof(tcp.key));
     int err = gw_tcp_open(&c->l.tcp, &tcp, &gw_edge_upcalls, &c->l, gw_net_emit, c->net, cfg->now_us);
     for (unsigned i = 0; err == 0 && i < cfg->listen_count; i++)
-        err = gw_tcp_listen(c->l.tcp, cfg->listen_ports[i]);
+        err = listen_on(c->l.tcp, &cfg->listen[i]);
     return err;
 }
 
@@ -94,6 +101,7 @@ static int open_net(struct gw_core *c, const struct gw_core_config *cfg)
 {
     struct gw_net_config net = cfg->net;
     core_random(c, &net.key, sizeof(net.key));
+    net.announce = c->l.index == 0;
     int err = gw_net_open(&c->net, &net, c->port, cfg->now_us);
     if (err == 0 && cfg->count > 1)
         gw_net_set_share(c->net, share_arp, c);

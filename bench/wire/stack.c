@@ -15,6 +15,7 @@
 #define NEIGHBOUR_LIMIT 1024u
 /* Small, so that two sides that wait for each other both have something to do. */
 #define BURST 32u
+#define V4_MAPPED_BITS  96u
 #define V4_HEADER_BYTES 40u /* IP and TCP, without options */
 #define V6_HEADER_BYTES 60u
 
@@ -85,9 +86,13 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
                        const struct gw_tcp_upcalls *up, void *ctx)
 {
     enum gw_region_pages pages = cfg->huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL;
-    struct gw_net_config net = {.address = cfg->address,
-                                .prefix_len = cfg->prefix_len,
-                                .neighbour_limit = NEIGHBOUR_LIMIT};
+    struct gw_ip_prefix address = {cfg->address, cfg->prefix_len};
+    if (gw_ip_is_v4(&cfg->address))
+        address.bits += V4_MAPPED_BITS;
+    struct gw_net_config net = {.addresses = &address,
+                                .address_count = 1,
+                                .neighbour_limit = NEIGHBOUR_LIMIT,
+                                .announce = true};
     struct gw_tcp_config tcp = {
         .conn_limit = cfg->conn_limit,
         .half_open_limit = cfg->conn_limit / 4 + 1,

@@ -28,4 +28,30 @@ static inline bool gw_ip_eq(const struct gw_ip *a, const struct gw_ip *b)
     return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+/* The addresses that begin with the first `bits` bits of `ip`, counted in the whole of it: an IPv4
+ * prefix length is 96 less. The other bits of `ip` may name one host in it. */
+struct gw_ip_prefix {
+    struct gw_ip ip;
+    uint8_t bits;
+};
+
+static inline bool gw_ip_in(const struct gw_ip_prefix *p, const struct gw_ip *ip)
+{
+    unsigned whole = p->bits / 8, rest = p->bits % 8;
+    return memcmp(p->ip.b, ip->b, whole) == 0 &&
+           (rest == 0 || ((p->ip.b[whole] ^ ip->b[whole]) & (0xff00 >> rest)) == 0);
+}
+
+/* What goes to addresses in `to` is given to the router `via`. */
+struct gw_ip_route {
+    struct gw_ip_prefix to;
+    struct gw_ip via;
+};
+
+/* An address (all zero: every one) and a port in host order. */
+struct gw_ip_port {
+    struct gw_ip ip;
+    uint16_t port;
+};
+
 #endif

@@ -18,7 +18,8 @@ static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 static const uint8_t nobody[6];
 
 static void arp_send(struct gw_net *n, uint16_t operation, const uint8_t to_mac[6],
-                     const uint8_t target_mac[6], const uint8_t target_ip[4])
+                     const uint8_t sender_ip[4], const uint8_t target_mac[6],
+                     const uint8_t target_ip[4])
 {
     /* Hardware type 1 of 6 bytes, protocol 0x0800 of 4 bytes. */
     static const uint8_t fixed[6] = {0, 1, 8, 0, 6, 4};
@@ -30,7 +31,7 @@ static void arp_send(struct gw_net *n, uint16_t operation, const uint8_t to_mac[
     memcpy(p, fixed, sizeof(fixed));
     gw_put_be16(p + ARP_OPERATION, operation);
     memcpy(p + ARP_SENDER_MAC, n->port->mac, 6);
-    memcpy(p + ARP_SENDER_IP, &n->ip4_address, 4);
+    memcpy(p + ARP_SENDER_IP, sender_ip, 4);
     memcpy(p + ARP_TARGET_MAC, target_mac, 6);
     memcpy(p + ARP_TARGET_IP, target_ip, 4);
     if (!net_answer(n, f, sizeof(f)))
@@ -41,14 +42,20 @@ static void arp_send(struct gw_net *n, uint16_t operation, const uint8_t to_mac[
         GW_COUNT(n->counters.arp_replies_out);
 }
 
-void arp_request(struct gw_net *n, const struct gw_ip *ip)
+void arp_request(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac)
 {
-    arp_send(n, ARP_REQUEST, everybody, nobody, ip->b + 12);
+    const struct link4 *l = link4_of(n, load_raw32(ip->b + 12));
+    check(l != NULL); /* only what is on the link is a neighbour */
+    arp_send(n, ARP_REQUEST, mac != NULL ? mac : everybody, (const uint8_t *)&l->ip, nobody,
+             ip->b + 12);
 }
 
 void arp_announce(struct gw_net *n)
 {
-    arp_send(n, ARP_REQUEST, everybody, nobody, (const uint8_t *)&n->ip4_address);
+    for (unsigned i = 0; i < n->link4_count; i++) {
+        const uint8_t *ip = (const uint8_t *)&n->links4[i].ip;
+        arp_send(n, ARP_REQUEST, everybody, ip, nobody, ip);
+    }
 }
 
 static bool format_is_ours(const uint8_t *p)
@@ -58,29 +65,24 @@ static bool format_is_ours(const uint8_t *p)
            (operation == ARP_REQUEST || operation == ARP_REPLY);
 }
 
-static bool mac_is_possible(const uint8_t mac[6])
-{
-    return !(mac[0] & 1) && memcmp(mac, nobody, 6) != 0;
-}
-
 static void answer(struct gw_net *n, const uint8_t *request)
 {
     GW_COUNT(n->counters.arp_requests_in);
-    arp_send(n, ARP_REPLY, request + ARP_SENDER_MAC, request + ARP_SENDER_MAC,
-             request + ARP_SENDER_IP);
+    arp_send(n, ARP_REPLY, request + ARP_SENDER_MAC, request + ARP_TARGET_IP,
+             request + ARP_SENDER_MAC, request + ARP_SENDER_IP);
 }
 
 static void heard_request(struct gw_net *n, const uint8_t *p, const struct gw_ip *sender,
                           bool shared)
 {
-    neighbour_confirm(n, n->now_us, sender, p + ARP_SENDER_MAC, false);
+    neighbour_heard(n, n->now_us, sender, p + ARP_SENDER_MAC);
     if (!shared)
         answer(n, p);
 }
 
 static void heard_reply(struct gw_net *n, const uint8_t *p, const struct gw_ip *sender, bool shared)
 {
-    if (neighbour_confirm(n, n->now_us, sender, p + ARP_SENDER_MAC, true))
+    if (neighbour_answered(n, n->now_us, sender, p + ARP_SENDER_MAC, true))
         GW_COUNT(n->counters.arp_replies_in);
     else if (!shared) {
         neighbour_doubt(n, n->now_us, sender, p + ARP_SENDER_MAC);
@@ -104,18 +106,18 @@ void arp_input(struct gw_net *n, const uint8_t *frame, uint32_t len, bool shared
         return;
     }
     bool is_request = gw_be16(p + ARP_OPERATION) == ARP_REQUEST;
-    bool for_us = load_raw32(p + ARP_TARGET_IP) == n->ip4_address;
+    bool for_us = is_ours4(n, load_raw32(p + ARP_TARGET_IP));
     uint32_t sender_ip = load_raw32(p + ARP_SENDER_IP);
     /* A probe (RFC 5227 section 2.1.1) has no sender address yet: nothing is learned from it. */
     if (is_request && for_us && sender_ip == 0) {
         answer(n, p);
         return;
     }
-    if (sender_ip == n->ip4_address) {
+    if (is_ours4(n, sender_ip)) {
         GW_COUNT(n->counters.drop_arp_conflict);
         return;
     }
-    if (!ip4_is_on_link(n, sender_ip) || ip4_source_is_bad(n, sender_ip)) {
+    if (link4_of(n, sender_ip) == NULL || ip4_source_is_bad(n, sender_ip)) {
         GW_COUNT(n->counters.drop_arp_sender);
         return;
     }

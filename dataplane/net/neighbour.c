@@ -10,6 +10,13 @@
 #define EVICT_STEPS_MAX   64
 #define ADVANCE_STEPS_MAX 256
 
+static uint64_t reachable_us(const struct gw_sipkey *key)
+{
+    uint64_t random = gw_siphash(key, "reachable", 9);
+    return NEIGHBOUR_REACHABLE_US_MIN +
+           random % (NEIGHBOUR_REACHABLE_US_MAX - NEIGHBOUR_REACHABLE_US_MIN);
+}
+
 int neighbours_open(struct neighbours *t, uint32_t limit, const struct gw_sipkey *key,
                     uint32_t frame_bytes, uint64_t now_us)
 {
@@ -25,6 +32,7 @@ int neighbours_open(struct neighbours *t, uint32_t limit, const struct gw_sipkey
         .limit = limit,
         .hand = 1,
         .key = *key,
+        .reachable_us = reachable_us(key),
         .asks = rate_full(NEIGHBOUR_ASK_PER_SECOND, NEIGHBOUR_ASK_BURST, now_us),
         .parked_bytes = malloc((size_t)NEIGHBOUR_PARKED_MAX * frame_bytes),
         .parked_frame_bytes = frame_bytes,
@@ -70,25 +78,32 @@ static uint32_t find(struct neighbours *t, const struct gw_ip *ip)
     return i;
 }
 
+/* Asked, and not answered yet. */
 static bool is_asked(const struct neighbour *e)
 {
-    return e->state == NEIGHBOUR_RESOLVING || e->state == NEIGHBOUR_PROBING;
+    return e->state == NEIGHBOUR_RESOLVING || e->state == NEIGHBOUR_PROBING ||
+           e->state == NEIGHBOUR_DOUBTED;
 }
 
-static void list_append(struct neighbours *t, uint32_t i)
+static void wait_begin(struct neighbours *t, uint64_t now_us, uint32_t i, uint8_t wait)
 {
     struct neighbour *e = &t->entries[i];
+    e->wait = wait;
+    e->due_us = now_us + (wait == NEIGHBOUR_WAIT_DELAY ? NEIGHBOUR_DELAY_US
+                                                       : NEIGHBOUR_FIRST_WAIT_US << wait);
     e->next = 0;
-    e->prev = t->last[e->attempt];
-    *(e->prev ? &t->entries[e->prev].next : &t->first[e->attempt]) = i;
-    t->last[e->attempt] = i;
+    e->prev = t->last[wait];
+    *(e->prev ? &t->entries[e->prev].next : &t->first[wait]) = i;
+    t->last[wait] = i;
 }
 
-static void list_remove(struct neighbours *t, uint32_t i)
+static void wait_end(struct neighbours *t, uint32_t i)
 {
     struct neighbour *e = &t->entries[i];
-    *(e->prev ? &t->entries[e->prev].next : &t->first[e->attempt]) = e->next;
-    *(e->next ? &t->entries[e->next].prev : &t->last[e->attempt]) = e->prev;
+    if (!is_asked(e) && e->state != NEIGHBOUR_DELAY)
+        return;
+    *(e->prev ? &t->entries[e->prev].next : &t->first[e->wait]) = e->next;
+    *(e->next ? &t->entries[e->next].prev : &t->last[e->wait]) = e->prev;
 }
 
 static void unpark(struct neighbours *t, struct neighbour *e)
@@ -102,8 +117,7 @@ static void remove_entry(struct gw_net *n, uint32_t i)
     struct neighbours *t = &n->neighbours;
     struct neighbour *e = &t->entries[i];
     check(e->state != NEIGHBOUR_FREE && t->count > 0);
-    if (is_asked(e))
-        list_remove(t, i);
+    wait_end(t, i);
     if (e->parked) {
         unpark(t, e);
         GW_COUNT(n->counters.drop_tx_unresolved);
@@ -150,16 +164,37 @@ static uint32_t add_entry(struct neighbours *t, const struct gw_ip *ip)
 
 /* ---- asking ---- */
 
+static void solicit(struct gw_net *n, const struct neighbour *e)
+{
+    const uint8_t *mac = e->state == NEIGHBOUR_PROBING ? e->mac : NULL;
+    if (gw_ip_is_v4(&e->ip))
+        arp_request(n, &e->ip, mac);
+    else
+        nd_solicit(n, &e->ip, mac);
+}
+
 /* Each attempt waits equally long for all, so each attempt's list is in order of its deadlines. */
-static void ask(struct gw_net *n, uint64_t now_us, uint32_t i, uint8_t attempt)
+static void ask(struct gw_net *n, uint64_t now_us, uint32_t i, enum neighbour_state state,
+                uint8_t attempt)
+{
+    struct neighbours *t = &n->neighbours;
+    wait_end(t, i);
+    t->entries[i].state = state;
+    wait_begin(t, now_us, i, attempt);
+    if (rate_take(&t->asks, now_us))
+        solicit(n, &t->entries[i]);
+}
+
+static void use_stale(struct gw_net *n, uint64_t now_us, uint32_t i)
 {
     struct neighbours *t = &n->neighbours;
     struct neighbour *e = &t->entries[i];
-    e->attempt = attempt;
-    e->due_us = now_us + (NEIGHBOUR_FIRST_WAIT_US << attempt);
-    list_append(t, i);
-    if (rate_take(&t->asks, now_us))
-        arp_request(n, &e->ip);
+    if (now_us - e->heard_us > NEIGHBOUR_STALE_US) {
+        ask(n, now_us, i, NEIGHBOUR_RESOLVING, 0);
+        return;
+    }
+    e->state = NEIGHBOUR_DELAY;
+    wait_begin(t, now_us, i, NEIGHBOUR_WAIT_DELAY);
 }
 
 const uint8_t *neighbour_use(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
@@ -171,16 +206,13 @@ const uint8_t *neighbour_use(struct gw_net *n, uint64_t now_us, const struct gw_
         if (t->count == t->limit)
             evict(n);
         i = add_entry(t, ip);
-        t->entries[i].state = NEIGHBOUR_RESOLVING;
-        ask(n, now_us, i, 0);
+        ask(n, now_us, i, NEIGHBOUR_RESOLVING, 0);
     }
     struct neighbour *e = &t->entries[i];
     e->used = true;
-    if (e->state == NEIGHBOUR_REACHABLE && now_us - e->confirmed_us > NEIGHBOUR_REACHABLE_US) {
-        bool stale = now_us - e->confirmed_us > NEIGHBOUR_STALE_US;
-        e->state = stale ? NEIGHBOUR_RESOLVING : NEIGHBOUR_PROBING;
-        ask(n, now_us, i, 0);
-    }
+    if (e->state == NEIGHBOUR_STALE ||
+        (e->state == NEIGHBOUR_REACHABLE && now_us - e->heard_us > t->reachable_us))
+        use_stale(n, now_us, i);
     *entry = i;
     return e->state == NEIGHBOUR_RESOLVING ? NULL : e->mac;
 }
@@ -206,84 +238,110 @@ uint8_t *neighbour_park(struct gw_net *n, uint32_t entry, uint32_t len)
 
 /* ---- what is heard ---- */
 
-static void resolved(struct gw_net *n, uint64_t now_us, uint32_t i, const uint8_t mac[6])
+static bool has_mac(const struct neighbour *e, const uint8_t mac[6])
+{
+    return memcmp(e->mac, mac, sizeof(e->mac)) == 0;
+}
+
+static void send_parked(struct gw_net *n, uint64_t now_us, uint32_t i)
 {
     struct neighbours *t = &n->neighbours;
     struct neighbour *e = &t->entries[i];
-    if (is_asked(e))
-        list_remove(t, i);
-    if (e->state == NEIGHBOUR_PROBING && memcmp(e->mac, mac, sizeof(e->mac)) != 0)
-        GW_COUNT(n->counters.neighbours_moved);
-    if (e->state == NEIGHBOUR_FREE || e->state == NEIGHBOUR_RESOLVING)
-        GW_COUNT(n->counters.neighbours_learned);
-    e->state = NEIGHBOUR_REACHABLE;
-    e->confirmed_us = now_us;
-    memcpy(e->mac, mac, sizeof(e->mac));
-    if (e->parked) {
-        struct neighbour_parked *p = &t->parked[e->parked - 1];
-        memcpy(p->frame, mac, sizeof(e->mac));
-        net_answer(n, p->frame, p->len);
-        unpark(t, e);
-    }
+    if (e->parked == 0)
+        return;
+    struct neighbour_parked *p = &t->parked[e->parked - 1];
+    memcpy(p->frame, e->mac, sizeof(e->mac));
+    net_answer(n, p->frame, p->len);
+    unpark(t, e);
+    if (e->state == NEIGHBOUR_STALE)
+        use_stale(n, now_us, i);
 }
 
-bool neighbour_confirm(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
-                       const uint8_t mac[6], bool solicited)
+/* It has this address from now on, confirmed or only heard of. */
+static void settle(struct gw_net *n, uint64_t now_us, uint32_t i, const uint8_t mac[6],
+                   enum neighbour_state state)
+{
+    struct neighbours *t = &n->neighbours;
+    struct neighbour *e = &t->entries[i];
+    if (e->state == NEIGHBOUR_FREE || e->state == NEIGHBOUR_RESOLVING)
+        GW_COUNT(n->counters.neighbours_learned);
+    else if (!has_mac(e, mac))
+        GW_COUNT(n->counters.neighbours_moved);
+    wait_end(t, i);
+    e->state = (uint8_t)state;
+    e->heard_us = now_us;
+    memcpy(e->mac, mac, sizeof(e->mac));
+    send_parked(n, now_us, i);
+}
+
+bool neighbour_answered(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                        const uint8_t *mac, bool override)
 {
     struct neighbours *t = &n->neighbours;
     uint32_t i = find(t, ip);
-    if (solicited) {
-        if (i == 0 || !is_asked(&t->entries[i]))
-            return false;
-        resolved(n, now_us, i, mac);
-        return true;
-    }
+    if (i == 0 || !is_asked(&t->entries[i]))
+        return false;
+    struct neighbour *e = &t->entries[i];
+    if (mac == NULL && e->state != NEIGHBOUR_PROBING)
+        return false; /* whose it is, is what was asked */
+    bool moves = mac != NULL && e->state != NEIGHBOUR_RESOLVING && !has_mac(e, mac);
+    if (moves && e->state == NEIGHBOUR_PROBING)
+        neighbour_doubt(n, now_us, ip, mac); /* only the one that has the address was asked */
+    else if (!moves || override)
+        settle(n, now_us, i, mac != NULL ? mac : e->mac, NEIGHBOUR_REACHABLE);
+    return true;
+}
+
+void neighbour_heard(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                     const uint8_t mac[6])
+{
+    struct neighbours *t = &n->neighbours;
+    uint32_t i = find(t, ip);
     if (i == 0) {
         if (t->count == t->limit) {
             GW_COUNT(n->counters.neighbours_not_learned);
-            return true;
+            return;
         }
         i = add_entry(t, ip);
-    } else if (t->entries[i].state != NEIGHBOUR_RESOLVING &&
-               memcmp(t->entries[i].mac, mac, sizeof(t->entries[i].mac)) != 0) {
+    } else if (t->entries[i].state != NEIGHBOUR_RESOLVING) {
         neighbour_doubt(n, now_us, ip, mac);
-        return true;
+        return;
     }
-    resolved(n, now_us, i, mac);
-    return true;
+    settle(n, now_us, i, mac, NEIGHBOUR_STALE);
 }
 
 void neighbour_doubt(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
                      const uint8_t mac[6])
 {
-    struct neighbours *t = &n->neighbours;
-    uint32_t i = find(t, ip);
-    if (i == 0 || t->entries[i].state != NEIGHBOUR_REACHABLE ||
-        memcmp(t->entries[i].mac, mac, sizeof(t->entries[i].mac)) == 0)
+    uint32_t i = find(&n->neighbours, ip);
+    if (i == 0)
         return;
-    t->entries[i].state = NEIGHBOUR_PROBING;
-    ask(n, now_us, i, 0);
+    const struct neighbour *e = &n->neighbours.entries[i];
+    if (e->state == NEIGHBOUR_RESOLVING || e->state == NEIGHBOUR_DOUBTED || has_mac(e, mac))
+        return;
+    ask(n, now_us, i, NEIGHBOUR_DOUBTED, 0);
 }
 
 /* ---- time ---- */
 
 static void time_out(struct gw_net *n, uint64_t now_us, uint32_t i)
 {
-    struct neighbour *e = &n->neighbours.entries[i];
-    if (e->attempt + 1 == NEIGHBOUR_ATTEMPTS) {
+    const struct neighbour *e = &n->neighbours.entries[i];
+    if (e->state == NEIGHBOUR_DELAY) {
+        ask(n, now_us, i, NEIGHBOUR_PROBING, 0);
+    } else if (e->wait + 1 < NEIGHBOUR_ATTEMPTS) {
+        ask(n, now_us, i, e->state, (uint8_t)(e->wait + 1));
+    } else {
         remove_entry(n, i);
         GW_COUNT(n->counters.neighbours_failed);
-        return;
     }
-    list_remove(&n->neighbours, i);
-    ask(n, now_us, i, e->attempt + 1);
 }
 
 void neighbours_advance(struct gw_net *n, uint64_t now_us)
 {
     struct neighbours *t = &n->neighbours;
     unsigned steps = 0;
-    for (int a = 0; a < NEIGHBOUR_ATTEMPTS; a++)
+    for (int a = 0; a < NEIGHBOUR_WAITS; a++)
         for (uint32_t i; (i = t->first[a]) != 0 && t->entries[i].due_us <= now_us; steps++) {
             if (steps == ADVANCE_STEPS_MAX)
                 return;
@@ -294,7 +352,7 @@ void neighbours_advance(struct gw_net *n, uint64_t now_us)
 uint64_t neighbours_next_deadline_us(const struct neighbours *t)
 {
     uint64_t next = UINT64_MAX;
-    for (int a = 0; a < NEIGHBOUR_ATTEMPTS; a++)
+    for (int a = 0; a < NEIGHBOUR_WAITS; a++)
         if (t->first[a] != 0 && t->entries[t->first[a]].due_us < next)
             next = t->entries[t->first[a]].due_us;
     return next;

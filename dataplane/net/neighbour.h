@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which Ethernet address a neighbour on the link has: a bounded table for ARP (and, later, NDP).
+ * Which Ethernet address a neighbour on the link has: one bounded table for ARP and NDP, with the
+ * states of RFC 4861 section 7.3.2.
  *
- * An entry is resolving (asked, no address yet), reachable (confirmed lately), or probing (has an
- * address that is used while it is being confirmed again). What peers send can confirm an entry, or
- * add one while there is room for it. It can neither push one out, nor change an address in use:
- * for that we ask ourselves. The hash is keyed.
+ * What peers send can confirm an entry that we have asked for, or add one while there is room for it.
+ * It can neither push one out, nor change an address in use: a claim makes us ask everybody, and
+ * meanwhile the old address is used. The hash is keyed.
  *
  * A resolving entry keeps the latest frame for its neighbour (RFC 1122 section 2.3.2.2).
  */
@@ -20,8 +20,13 @@
 #include "../base/siphash.h"
 #include "rate.h"
 
-/* Confirmed for this long; when used after that it is asked again. */
-#define NEIGHBOUR_REACHABLE_US 60000000ull
+/* Confirmed for this long; the time is drawn at start between these, so that hosts do not ask in step
+ * (RFC 4861 section 6.3.2). */
+#define NEIGHBOUR_REACHABLE_US_MIN 15000000ull
+#define NEIGHBOUR_REACHABLE_US_MAX 45000000ull
+/* What was heard of and not confirmed is used for this long before it is asked: who talks to us mostly
+ * has our answers confirmed by then (DELAY_FIRST_PROBE_TIME). */
+#define NEIGHBOUR_DELAY_US 5000000ull
 /* Not used at all without confirmation after this long. */
 #define NEIGHBOUR_STALE_US 600000000ull
 /* How often one neighbour is asked, and how long the first answer is waited for; doubles each time.
@@ -35,21 +40,28 @@
 
 enum neighbour_state {
     NEIGHBOUR_FREE,
-    NEIGHBOUR_RESOLVING,
-    NEIGHBOUR_REACHABLE,
-    NEIGHBOUR_PROBING,
+    NEIGHBOUR_RESOLVING, /* everybody is asked; there is no address yet */
+    NEIGHBOUR_REACHABLE, /* confirmed lately */
+    NEIGHBOUR_STALE,     /* not confirmed lately, and not used since */
+    NEIGHBOUR_DELAY,     /* used, and soon to be asked */
+    NEIGHBOUR_PROBING,   /* it is asked, by the address that it has */
+    NEIGHBOUR_DOUBTED,   /* everybody is asked: somebody claims that it has another address */
 };
+
+/* Entries that wait for something are in one list for each length of waiting. */
+#define NEIGHBOUR_WAIT_DELAY NEIGHBOUR_ATTEMPTS
+#define NEIGHBOUR_WAITS      (NEIGHBOUR_ATTEMPTS + 1)
 
 struct neighbour {
     struct gw_ip ip;
     uint8_t mac[6];
     uint8_t state;
-    uint8_t attempt;     /* 0 is the first; while resolving or probing */
+    uint8_t wait;        /* attempt, from 0, or NEIGHBOUR_WAIT_DELAY */
     bool used;           /* since the eviction hand last passed */
     uint8_t parked;      /* slot + 1 */
     uint32_t chain;      /* next of the same bucket */
-    uint32_t prev, next; /* of the same attempt, earliest first */
-    uint64_t confirmed_us;
+    uint32_t prev, next; /* of the same wait, earliest first */
+    uint64_t heard_us;   /* confirmed, or while stale heard of */
     uint64_t due_us;
 };
 
@@ -69,7 +81,8 @@ struct neighbours {
     uint32_t free_head; /* chained by `chain` */
     uint32_t hand;      /* of the eviction clock */
     uint32_t recent;    /* the last one found, or 0 */
-    uint32_t first[NEIGHBOUR_ATTEMPTS], last[NEIGHBOUR_ATTEMPTS];
+    uint32_t first[NEIGHBOUR_WAITS], last[NEIGHBOUR_WAITS];
+    uint64_t reachable_us;
     struct gw_sipkey key;
     struct rate asks;
     struct neighbour_parked parked[NEIGHBOUR_PARKED_MAX];
@@ -89,10 +102,14 @@ const uint8_t *neighbour_use(struct gw_net *n, uint64_t now_us, const struct gw_
  * destination address filled in then. Takes the place of an earlier one. NULL: no room. */
 uint8_t *neighbour_park(struct gw_net *n, uint32_t entry, uint32_t len);
 
-/* What a neighbour has said of itself: in answer to us (solicited), or when it asked for us.
- * False when a solicited answer was not asked for: then nothing changes. */
-bool neighbour_confirm(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
-                       const uint8_t mac[6], bool solicited);
+/* An answer to us. `mac` may be NULL where the answer names none (RFC 4861 section 7.2.4): then the
+ * address that was asked is confirmed. Without `override` it does not replace another address (section
+ * 7.2.5). False when it was not asked for: then nothing changes. */
+bool neighbour_answered(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                        const uint8_t *mac, bool override);
+/* What a neighbour has said of itself when it asked for us. */
+void neighbour_heard(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
+                     const uint8_t mac[6]);
 /* Somebody says, unasked, that a neighbour has this address: ask, if we know another one. */
 void neighbour_doubt(struct gw_net *n, uint64_t now_us, const struct gw_ip *ip,
                      const uint8_t mac[6]);

@@ -6,29 +6,37 @@
 
 #include "internal.h"
 
+/* Independent secrets from the one key. */
+static void derive_flow_key(struct gw_net *n, const struct gw_sipkey *key)
+{
+    for (uint8_t i = 0; i < 4; i++) {
+        const uint8_t label[] = {'f', 'l', 'o', 'w', i};
+        n->flow_key[i] = gw_siphash(key, label, sizeof(label));
+    }
+}
+
 int gw_net_open(struct gw_net **out, const struct gw_net_config *cfg, struct gw_port *port,
                 uint64_t now_us)
 {
-    static const struct gw_ip none;
-    if (!gw_ip_is_v4(&cfg->address) || cfg->prefix_len > 32)
-        return -EINVAL;
-    if (!gw_ip_is_v4(&cfg->gateway) && !gw_ip_eq(&cfg->gateway, &none))
-        return -EINVAL;
     struct gw_net *n = calloc(1, sizeof(*n));
     if (n == NULL)
         return -ENOMEM;
     n->port = port;
     n->now_us = now_us;
-    n->address = cfg->address;
     n->echo = rate_full(ICMP_ECHO_PER_SECOND, ICMP_ECHO_BURST, now_us);
-    ip4_open(n, cfg);
-    int err = neighbours_open(&n->neighbours, cfg->neighbour_limit, &cfg->key,
+    n->errors = rate_full(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST, now_us);
+    derive_flow_key(n, &cfg->key);
+    int err = addresses_open(n, cfg);
+    if (err == 0)
+        err = neighbours_open(&n->neighbours, cfg->neighbour_limit, &cfg->key,
                               ETH_HEADER_BYTES + port->mtu, now_us);
     if (err != 0) {
         free(n);
         return err;
     }
-    arp_announce(n);
+    if (cfg->announce)
+        arp_announce(n);
+    nd_open(n, cfg);
     *out = n;
     return 0;
 }
@@ -55,10 +63,20 @@ void gw_net_set_share(struct gw_net *n, gw_net_share_fn share, void *ctx)
 
 /* ---- in ---- */
 
-static bool source_mac_is_bad(const uint8_t *frame)
+void net_segment(struct gw_net *n, const struct gw_ip *src, const struct gw_ip *dst,
+                 const uint8_t *segment, uint32_t len, uint64_t pseudo_sum, bool csum_ok)
 {
-    static const uint8_t zero[6];
-    return (frame[6] & 1) || memcmp(frame + 6, zero, 6) == 0;
+    if (len < TCP_HEADER_BYTES) {
+        GW_COUNT(n->counters.drop_tcp_short);
+        return;
+    }
+    if (!csum_ok && checksum_finish(checksum_add(pseudo_sum, segment, len)) != 0) {
+        GW_COUNT(n->counters.drop_tcp_checksum);
+        return;
+    }
+    GW_COUNT(n->counters.rx_tcp);
+    n->arrivals[n->arrival_count++] =
+        (struct gw_tcp_arrival){.src = *src, .dst = *dst, .segment = segment, .len = len};
 }
 
 static void frame_input(struct gw_net *n, const struct gw_frame *f)
@@ -69,19 +87,21 @@ static void frame_input(struct gw_net *n, const struct gw_frame *f)
         GW_COUNT(n->counters.drop_eth_short);
         return;
     }
-    if (source_mac_is_bad(f->data)) {
+    if (!mac_is_possible(f->data + 6)) {
         GW_COUNT(n->counters.drop_eth_source);
         return;
     }
     uint16_t type = gw_be16(f->data + 12);
     bool to_us = memcmp(f->data, n->port->mac, 6) == 0;
     bool to_many = f->data[0] & 1;
-    /* A packet for our IP address alone has no business in a multicast frame (RFC 1122 section
-     * 3.3.6); only ARP asks everybody. */
-    if (!to_us && !(to_many && type == ETH_TYPE_ARP))
+    /* A packet for our IPv4 address alone has no business in a multicast frame (RFC 1122 section
+     * 3.3.6); ARP asks everybody, and neighbour discovery asks groups. */
+    if (!to_us && !(to_many && (type == ETH_TYPE_ARP || type == ETH_TYPE_IP6)))
         GW_COUNT(n->counters.drop_eth_not_for_us);
     else if (type == ETH_TYPE_IP4)
         ip4_input(n, f);
+    else if (type == ETH_TYPE_IP6)
+        ip6_input(n, f, false);
     else if (type == ETH_TYPE_ARP)
         arp_input(n, f->data, f->len, false);
     else
@@ -102,7 +122,14 @@ void gw_net_input(struct gw_net *n, uint64_t now_us, const struct gw_frame *fram
 void gw_net_input_shared(struct gw_net *n, uint64_t now_us, const uint8_t *frame, uint32_t len)
 {
     n->now_us = now_us;
-    arp_input(n, frame, len, true);
+    if (gw_be16(frame + 12) == ETH_TYPE_ARP) {
+        arp_input(n, frame, len, true);
+        return;
+    }
+    uint8_t copy[GW_NET_SHARED_BYTES_MAX];
+    check(len <= sizeof(copy));
+    memcpy(copy, frame, len);
+    ip6_input(n, &(struct gw_frame){.data = copy, .len = len}, true);
 }
 
 /* ---- out ---- */
@@ -128,33 +155,24 @@ bool net_answer(struct gw_net *n, const void *frame, uint32_t len)
     return false;
 }
 
-static bool port_cuts(const struct gw_net *n, const struct gw_tcp_segment *s)
-{
-    return IP4_HEADER_BYTES + s->header_len + s->payload_len <= n->port->tso_bytes_max &&
-           s->payload_len <= GW_PORT_PIECES_MAX * s->segment_bytes;
-}
-
-bool gw_net_emit(void *net, const struct gw_tcp_segment *s)
-{
-    struct gw_net *n = net;
-    /* TCP answers only what came in through us, and only IPv4 does yet. */
-    check(gw_ip_is_v4(&s->tuple->remote));
-    if (net_is_to_be_cut(s) && !port_cuts(n, s))
-        return gso_emit(n, s, ip4_emit);
-    return ip4_emit(n, s);
-}
-
 /* ---- time and figures ---- */
 
 void gw_net_advance(struct gw_net *n, uint64_t now_us)
 {
     n->now_us = now_us;
     neighbours_advance(n, now_us);
+    if (now_us >= n->greet_us)
+        nd_advance(n);
+    if (now_us >= n->mld_us)
+        mld_advance(n);
 }
 
 uint64_t gw_net_next_deadline_us(const struct gw_net *n)
 {
-    return neighbours_next_deadline_us(&n->neighbours);
+    uint64_t next = neighbours_next_deadline_us(&n->neighbours);
+    if (n->greet_us < next)
+        next = n->greet_us;
+    return n->mld_us < next ? n->mld_us : next;
 }
 
 const struct gw_net_counters *gw_net_counters(const struct gw_net *n)

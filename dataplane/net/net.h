@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ethernet, ARP (RFC 826), IPv4 (RFC 791, 1122) and ICMP echo (RFC 792) between a port and TCP.
+ * Between a port and TCP: Ethernet; ARP (RFC 826), IPv4 (RFC 791, 1122) and ICMP (RFC 792);
+ * neighbour discovery (RFC 4861), IPv6 (RFC 8200), ICMPv6 (RFC 4443) and MLDv2 (RFC 9777).
  *
  * One `struct gw_net` is one lcore's view of one port queue. Frames come in by gw_net_input;
  * gw_net_emit is the emit callback that is given to gw_tcp_open. Same thread rules as tcp.h.
@@ -16,16 +17,33 @@
 
 struct gw_net;
 
+#define GW_NET_ADDRESSES_MAX 8
+#define GW_NET_RANGES_MAX    8
+#define GW_NET_ROUTES_MAX    32
+
+/* Everything configured is static: nothing is learned from router advertisements or redirects. The
+ * arrays are read by gw_net_open only. */
 struct gw_net_config {
-    struct gw_ip address; /* ours; later steps add ranges and IPv6 */
-    uint8_t prefix_len;   /* of the on-link network, counted in the address's own family */
-    struct gw_ip gateway; /* all zero: none */
+    /* Ours, each with the prefix of the network that it is on: what is in it is on the link. With an
+     * IPv6 one among them a link-local one (RFC 4291 section 2.5.6) is ours as well. */
+    const struct gw_ip_prefix *addresses;
+    unsigned address_count; /* 1 .. GW_NET_ADDRESSES_MAX */
+    /* Every address in these is ours, too, and answered for on the link. None may hold the network or
+     * broadcast address of an IPv4 network above, nor a router. */
+    const struct gw_ip_prefix *ranges;
+    unsigned range_count; /* at most GW_NET_RANGES_MAX */
+    /* Where what is not on the link goes; the longest prefix counts. The routers are on the link and
+     * of the prefix's family. */
+    const struct gw_ip_route *routes;
+    unsigned route_count; /* at most GW_NET_ROUTES_MAX */
     uint32_t neighbour_limit;
-    struct gw_sipkey key; /* of the neighbour table; random at start */
+    struct gw_sipkey key; /* of the neighbour table and all that must not be guessed; random at start */
+    /* Tell the link about the addresses at start. Of several lcores on one port one does. */
+    bool announce;
 };
 
-/* Announces the address to the link: the frame waits at the port for its first flush.
- * 0, -EINVAL (addresses, limit) or -ENOMEM. The port outlives the net. */
+/* What is announced waits at the port for its first flush. 0, -EINVAL (addresses, limits) or -ENOMEM.
+ * The port outlives the net. */
 int gw_net_open(struct gw_net **out, const struct gw_net_config *cfg, struct gw_port *port,
                 uint64_t now_us);
 void gw_net_free(struct gw_net **n);
@@ -45,7 +63,7 @@ uint64_t gw_net_next_deadline_us(const struct gw_net *n);
  * was lost. */
 bool gw_net_emit(void *net, const struct gw_tcp_segment *s);
 
-/* A port with several queues brings an ARP answer to any of them. With `share` set, every ARP
+/* A port with several queues brings an ARP or NDP answer to any of them. With `share` set, every such
  * packet to us is passed to it (at most GW_NET_SHARED_BYTES_MAX, valid during the call only), and
  * the caller gives it to the other lcores, which call gw_net_input_shared. */
 #define GW_NET_SHARED_BYTES_MAX 128

@@ -258,6 +258,9 @@ static int open_device(struct gw_dpdk *d, const struct gw_dpdk_config *cfg,
         err = open_queues(d, cfg);
     if (err == 0 && (err = rte_eth_dev_start(d->device)) != 0)
         complain(cfg, "does not start", err);
+    /* IPv6 neighbours ask by multicast. A driver that cannot choose passes on what its device gets. */
+    if (err == 0)
+        (void)rte_eth_allmulticast_enable(d->device);
     if (err == 0)
         spread(d, cfg, info);
     return err;

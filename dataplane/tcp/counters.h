@@ -25,6 +25,8 @@
     X(drop_text_duplicate, "text that was already received")                                       \
     X(drop_text_pieces, "out-of-order text beyond the limit of pieces")                            \
     X(drop_text_memory, "text for which there was no block or piece")                              \
+    X(drop_icmp_no_connection, "ICMP errors about no connection of ours")                          \
+    X(drop_icmp_sequence, "ICMP errors that quote a segment not under way (RFC 5927)")             \
     X(drop_reply_full, "answers given up because too many were waiting")
 
 #define GW_TCP_COUNTERS(X)                                                                         \
@@ -63,6 +65,8 @@
     X(challenge_acks_held, "challenge acknowledgements held back by their rate limit")             \
     X(rst_in, "RST segments that ended a connection")                                              \
     X(rst_out, "RST segments sent")                                                                \
+    X(icmp_too_big, "ICMP errors about segments too big for their path")                           \
+    X(icmp_ignored, "ICMP errors about segments under way that end nothing (RFC 5927)")            \
     X(emit_refused, "segments the port had no room for")                                           \
     GW_TCP_DROPS(X)
 

@@ -137,7 +137,9 @@ struct gw_tcp {
     uint32_t reply_head, reply_count;
 
     struct gw_tcp_counters counters;
-    uint8_t listening[65536 / 8];
+    uint8_t listening[65536 / 8]; /* ports, on every local address */
+    struct gw_ip_port listening_at[GW_TCP_LISTEN_AT_MAX];
+    unsigned listening_at_count;
 };
 
 #define COUNT(t, name) GW_COUNT((t)->counters.name)
@@ -183,9 +185,14 @@ static inline uint16_t tcp_our_mss(const struct gw_tcp *t, const struct gw_tcp_t
     return gw_ip_is_v4(&tuple->remote) ? t->cfg.mss_v4 : t->cfg.mss_v6;
 }
 
-static inline bool tcp_listens(const struct gw_tcp *t, uint16_t port)
+static inline bool tcp_listens(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
 {
-    return t->listening[port / 8] >> (port % 8) & 1;
+    uint16_t port = tuple->local_port;
+    bool listens = t->listening[port / 8] >> (port % 8) & 1;
+    for (unsigned i = 0; !listens && i < t->listening_at_count; i++)
+        listens = t->listening_at[i].port == port &&
+                  gw_ip_eq(&t->listening_at[i].ip, &tuple->local);
+    return listens;
 }
 
 static inline void tcp_set_now(struct gw_tcp *t, uint64_t now_us)

@@ -116,6 +116,14 @@ int gw_tcp_listen(struct gw_tcp *t, uint16_t port)
     return 0;
 }
 
+int gw_tcp_listen_at(struct gw_tcp *t, const struct gw_ip *local, uint16_t port)
+{
+    if (t->listening_at_count == GW_TCP_LISTEN_AT_MAX)
+        return -ENOSPC;
+    t->listening_at[t->listening_at_count++] = (struct gw_ip_port){*local, port};
+    return 0;
+}
+
 /* ---- driven from below ---- */
 
 void gw_tcp_advance(struct gw_tcp *t, uint64_t now_us)

@@ -130,6 +130,9 @@ void gw_tcp_free(struct gw_tcp **t);
 
 /* Accept connections to this port on every local address that the layer below lets through. */
 int gw_tcp_listen(struct gw_tcp *t, uint16_t port);
+/* The same on one local address only. -ENOSPC beyond GW_TCP_LISTEN_AT_MAX of them. */
+#define GW_TCP_LISTEN_AT_MAX 16
+int gw_tcp_listen_at(struct gw_tcp *t, const struct gw_ip *local, uint16_t port);
 
 /* ---- driven from below ---- */
 
@@ -147,6 +150,16 @@ struct gw_tcp_arrival {
 };
 void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,
                         unsigned count);
+/* An ICMP error quotes a segment of ours, whose addresses and ports are `tuple` and whose sequence
+ * number is `seq`. Only a hard one about a SYN of gw_tcp_connect has an effect: closed with
+ * GW_TCP_CLOSED_UNREACHABLE. The others are counted. */
+enum gw_tcp_icmp {
+    GW_TCP_ICMP_SOFT,    /* may pass: network or host unreachable, hop limit exceeded.. */
+    GW_TCP_ICMP_HARD,    /* protocol or port unreachable, prohibited */
+    GW_TCP_ICMP_TOO_BIG, /* for the path's MTU */
+};
+void gw_tcp_icmp(struct gw_tcp *t, uint64_t now_us, enum gw_tcp_icmp what,
+                 const struct gw_tcp_tuple *tuple, uint32_t seq);
 /* Run timers that are due, bounded per call. */
 void gw_tcp_advance(struct gw_tcp *t, uint64_t now_us);
 /* When gw_tcp_advance has to be called next; UINT64_MAX when nothing is pending. */

@@ -90,7 +90,7 @@ static bool may_reuse(const struct gw_tcp *t, const struct tcp_time_wait *w,
                       const struct tcp_segment *s)
 {
     if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN ||
-        !tcp_listens(t, s->tuple.local_port))
+        !tcp_listens(t, &s->tuple))
         return false;
     if (w->has_timestamp && s->opt.has_timestamp && s->opt.ts_val != w->ts_recent)
         return (int32_t)(s->opt.ts_val - w->ts_recent) > 0;

@@ -21,7 +21,7 @@ import unittest
 import clients
 import sandbox
 
-MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "conn", "keys", "dispatch",
+MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "net", "conn", "keys", "dispatch",
            "profanity")
 DEADLINE_S = 120
 

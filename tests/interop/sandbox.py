@@ -15,6 +15,7 @@ class Sandbox:
 
     def __init__(self, description, password="secret", first_user=0, godwitctl=None):
         self.host = description["host"]
+        self.host6 = description.get("host6")
         self.port = int(description["port"])
         self.domain = description["domain"]
         self.netns = description.get("netns")

@@ -315,7 +315,9 @@ static inline void rig_init(struct rig *rig)
                                      .ledger_age_s = 86400,
                                      .backup_keep = 3,
                                      .incarnation_age_s = 604800,
-                                     .address = gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9})};
+                                     .addresses = {{gw_ip_from_v4((const uint8_t[4]){10, 0, 0, 9}),
+                                                    96 + 24}},
+                                     .address_count = 1};
 }
 
 static inline void rig_remove(struct rig *rig)

@@ -5,9 +5,10 @@
 #include <unistd.h>
 
 #include "../../control/config.h"
+#include "../../control/config_net.h"
 
 #define REQUIRED                                                                                   \
-    "port: { port_device = \"net_tap0,iface=t\"; address = \"10.77.0.1/24\"; };\n"                 \
+    "port: { port_device = \"net_tap0,iface=t\"; addresses = (\"10.77.0.1/24\"); };\n"             \
     "xmpp: { domain = \"example.org\"; };\n"                                                       \
     "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n"
 
@@ -75,12 +76,15 @@ Test(config, defaults_are_as_documented)
     cr_assert(c->huge_pages);
     cr_assert_eq(c->eal_arg_count, 0);
     cr_assert_eq(c->port_mtu, 1500);
-    cr_assert_eq(c->prefix_len, 24);
-    cr_assert(gw_ip_is_v4(&c->address));
-    cr_assert_eq(memcmp(c->address.b + 12, "\x0a\x4d\x00\x01", 4), 0);
-    cr_assert_eq(c->gateway.b[10], 0);
+    cr_assert_eq(c->address_count, 1);
+    cr_assert_eq(c->addresses[0].bits, 96 + 24);
+    cr_assert(gw_ip_is_v4(&c->addresses[0].ip));
+    cr_assert_eq(memcmp(c->addresses[0].ip.b + 12, "\x0a\x4d\x00\x01", 4), 0);
+    cr_assert_eq(c->range_count, 0);
+    cr_assert_eq(c->route_count, 0);
     cr_assert_eq(c->listen_count, 1);
-    cr_assert_eq(c->listen_ports[0], 5222);
+    cr_assert_eq(c->listen[0].port, 5222);
+    cr_assert_eq(c->listen[0].ip.b[10], 0, "every address");
     cr_assert_str_eq(c->domain, "example.org");
     cr_assert_not(c->allow_plain);
     cr_assert(c->delivered_when_handed_over);
@@ -103,8 +107,10 @@ Test(config, every_kind_of_value_is_read)
     struct gw_config *c = assert_good(
         "dataplane: { eal_args = (\"--no-pci\", \"--in-memory\"); lcore_cpus = [0]; idle = \"poll\";\n"
         "  huge_pages = false; memory_mib = 64; commit_cpu = 0; };\n"
-        "port: { port_device = \"net_tap0\"; address = \"fd00::1/64\"; gateway = \"fd00::2\";\n"
-        "  listen_ports = [5222, 15222]; };\n"
+        "port: { port_device = \"net_tap0\"; addresses = (\"fd00::1/64\", \"10.77.0.1/24\");\n"
+        "  ranges = [\"fd00:0:0:1::/64\", \"10.77.0.9\"];\n"
+        "  routes = (\"default via fd00::2\", \"default via 10.77.0.2\", \"fd00:9::/32 via fe80::1\");\n"
+        "  listen = (\"*:5222\", \"[fd00:0:0:1::7]:15222\", \"10.77.0.9:5223\"); };\n"
         "xmpp: { domain = \"Example.ORG\"; allow_plain = true; };\n"
         "store: { store_path = \"/s\"; master_key_path = \"/k\"; durability = \"async\";\n"
         "  store_engine = \"mem\"; mailbox_bytes_max = 1000000000000; };\n"
@@ -114,11 +120,21 @@ Test(config, every_kind_of_value_is_read)
     cr_assert_eq(c->lcore_cpus[0], 0);
     cr_assert_eq(c->idle, GW_IDLE_POLL);
     cr_assert_not(c->huge_pages);
-    cr_assert_not(gw_ip_is_v4(&c->address));
-    cr_assert_eq(c->prefix_len, 64);
-    cr_assert_eq(c->gateway.b[15], 2);
-    cr_assert_eq(c->listen_count, 2);
-    cr_assert_eq(c->listen_ports[1], 15222);
+    cr_assert_eq(c->address_count, 2);
+    cr_assert_not(gw_ip_is_v4(&c->addresses[0].ip));
+    cr_assert_eq(c->addresses[0].bits, 64);
+    cr_assert_eq(c->addresses[0].ip.b[15], 1, "which host of it is kept");
+    cr_assert_eq(c->range_count, 2);
+    cr_assert_eq(c->ranges[1].bits, 128);
+    cr_assert_eq(c->route_count, 3);
+    cr_assert_eq(c->routes[0].to.bits, 0);
+    cr_assert_eq(c->routes[0].via.b[15], 2);
+    cr_assert_eq(c->routes[1].to.bits, 96);
+    cr_assert_eq(c->routes[2].to.bits, 32);
+    cr_assert_eq(c->listen_count, 3);
+    cr_assert_eq(c->listen[1].port, 15222);
+    cr_assert_eq(c->listen[1].ip.b[15], 7);
+    cr_assert_eq(c->listen[2].ip.b[15], 9);
     cr_assert_str_eq(c->domain, "example.org", "prepared");
     cr_assert_eq(c->durability, GW_DURABILITY_ASYNC);
     cr_assert_str_eq(c->store_engine, "mem");
@@ -137,8 +153,8 @@ Test(config, all_mistakes_are_reported_in_the_order_of_lines)
         "  lcore_cuont = 1;\n"
         "  domain = \"example.org\";\n"
         "};\n"
-        "port: { address = \"10.77.0.1\"; port_mtu = 99999;\n"
-        "  listen_ports = [5222, 70000]; };\n"
+        "port: { addresses = (\"10.77.0.1\"); port_mtu = 99999;\n"
+        "  listen = (\"*:5222\", \"*:70000\"); };\n"
         "xmmp: { };\n"
         "domain = \"x\";\n"
         "store: { store_path = \"relative\"; master_key_path = 1.5; };\n"
@@ -150,10 +166,11 @@ Test(config, all_mistakes_are_reported_in_the_order_of_lines)
         ":3: dataplane.idle is \"asleep\", accepted: \"poll\" or \"adaptive\"\n"
         ":4: dataplane.lcore_cuont is unknown, did you mean dataplane.lcore_count?\n"
         ":5: dataplane.domain is unknown: domain belongs into the group \"xmpp\"\n"
-        ":7: port.address is \"10.77.0.1\", accepted: an address and its prefix length, as "
-        "\"10.77.0.1/24\" or \"fd00::1/64\"\n"
+        ":7: port.addresses has \"10.77.0.1\", accepted: a list of at most 8 addresses, each with its "
+        "network's prefix length, as \"10.77.0.1/24\" or \"fd00::1/64\"\n"
         ":7: port.port_mtu is 99999, accepted: a number from 576 to 9000\n"
-        ":8: port.listen_ports is 70000, accepted: an array of at most 8 numbers from 1 to 65535\n"
+        ":8: port.listen has \"*:70000\", accepted: a list of at most 16 addresses with TCP ports, as "
+        "\"*:5222\", \"10.77.0.1:5222\" or \"[fd00::1]:5222\"\n"
         ":9: the group \"xmmp\" is unknown, did you mean \"xmpp\"?, accepted: dataplane, port, xmpp, "
         "store, control\n"
         ":10: domain stands outside its group \"xmpp\"\n"
@@ -170,17 +187,17 @@ Test(config, settings_that_do_not_fit_together_are_mistakes)
 {
     assert_mistakes(
         "dataplane: { lcore_count = 2; lcore_cpus = [0, 0]; };\n"
-        "port: { port_device = \"x\"; address = \"fd00::1/64\"; port_mtu = 1000;\n"
-        "  gateway = \"10.0.0.1\"; listen_ports = []; };\n"
+        "port: { port_device = \"x\"; addresses = (\"fd00::1/64\"); port_mtu = 1000;\n"
+        "  routes = (\"default via 10.0.0.1\"); listen = (); };\n"
         "xmpp: { domain = \"a@b\"; stanza_bytes_max = 10000;\n"
         "  auth_stanza_bytes_max = 20000; };\n"
         "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n"
         "control: 3;\n",
         ":1: dataplane.lcore_cpus names CPU 0 twice, accepted: a CPU of its own for each\n"
         ":2: port.port_mtu is 1000, accepted with an IPv6 address: at least 1280\n"
-        ":3: port.gateway is not in the network of port.address, accepted: an address there, or "
-        "\"\"\n"
-        ":3: port.listen_ports is empty, accepted: 1 to 8 TCP ports\n"
+        ":3: port.listen is empty, accepted: 1 to 16 addresses with ports\n"
+        ":3: port.routes has \"default via 10.0.0.1\", whose router is in no network of "
+        "port.addresses, accepted: routers there\n"
         ":4: xmpp.domain is \"a@b\", accepted: a domain name, as example.org\n"
         ":5: xmpp.auth_stanza_bytes_max is 20000, accepted: at most xmpp.stanza_bytes_max, 10000\n"
         ":7: control is a number, accepted: a group, control: { ... };\n");
@@ -189,7 +206,7 @@ Test(config, settings_that_do_not_fit_together_are_mistakes)
 Test(config, queues_that_do_not_fit_the_cores_are_a_mistake)
 {
     char *errors;
-    cr_assert_null(read_text("port: { port_device = \"x\"; address = \"10.77.0.1/24\";\n"
+    cr_assert_null(read_text("port: { port_device = \"x\"; addresses = (\"10.77.0.1/24\");\n"
                              "  port_queues = 2;\n"
                              "  dispatch = \"hardware\"; };\n"
                              "xmpp: { domain = \"example.org\"; };\n"
@@ -200,7 +217,7 @@ Test(config, queues_that_do_not_fit_the_cores_are_a_mistake)
                              "\"software\"\n");
     free(errors);
     cr_assert_null(read_text("dataplane: { lcore_count = 2; };\n"
-                             "port: { port_device = \"x\"; address = \"10.77.0.1/24\";\n"
+                             "port: { port_device = \"x\"; addresses = (\"10.77.0.1/24\");\n"
                              "  port_queues = 1; dispatch = \"port\"; };\n"
                              "xmpp: { domain = \"example.org\"; };\n"
                              "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n",
@@ -208,6 +225,106 @@ Test(config, queues_that_do_not_fit_the_cores_are_a_mistake)
     cr_assert_str_eq(errors, ":3: port.port_queues is 1, accepted with port.dispatch \"port\": 0, or "
                              "dataplane.lcore_count, 2\n");
     free(errors);
+}
+
+#define NETWORK_OF(lines)                                                                          \
+    "xmpp: { domain = \"example.org\"; };\n"                                                        \
+    "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n"                                  \
+    "port: { port_device = \"x\";\n" lines "};\n"
+
+Test(config, addresses_that_do_not_fit_together_are_mistakes)
+{
+    assert_mistakes(
+        NETWORK_OF("addresses = (\"10.77.0.255/24\", \"10.77.0.1/24\", \"10.77.0.1/16\", "
+                   "\"224.0.0.1/24\", \"ff02::1/64\");\n"),
+        ":4: port.addresses has \"10.77.0.1/16\", twice, accepted: each address once\n"
+        ":4: port.addresses has \"10.77.0.255/24\", which is the network or its broadcast, accepted: a "
+        "host's address\n"
+        ":4: port.addresses has \"224.0.0.1/24\", which is not the address of one host, accepted: "
+        "unicast addresses\n"
+        ":4: port.addresses has \"ff02::1/64\", which is not the address of one host, accepted: "
+        "unicast addresses\n");
+    assert_mistakes(
+        NETWORK_OF("addresses = (\"10.77.0.1/24\");\n"
+                   "ranges = (\"10.77.0.128/25\", \"fd00::/64\", \"10.78.0.0/24\");\n"
+                   "routes = (\"10.9.0.0/16 via 10.77.0.1\", \"10.9.0.0/16 via 10.78.0.1\");\n"
+                   "listen = (\"*:1\", \"10.78.0.200:1\", \"10.77.0.2:1\", \"*:1\");\n"),
+        ":5: port.ranges has \"10.77.0.128/25\", in which is 10.77.0.255, the network or broadcast "
+        "address of one of port.addresses, accepted: ranges without it\n"
+        ":5: port.ranges has \"fd00::/64\", accepted: ranges of a family that is in port.addresses\n"
+        ":6: port.routes has \"10.9.0.0/16 via 10.77.0.1\", whose router is the broker itself, "
+        "accepted: another station\n"
+        ":6: port.routes has \"10.9.0.0/16 via 10.78.0.1\", whose router is in no network of "
+        "port.addresses, accepted: routers there\n"
+        ":7: port.listen has \"*:1\", twice, accepted: each once\n"
+        ":7: port.listen has \"10.77.0.2:1\", accepted: an address of port.addresses or port.ranges, "
+        "or *\n");
+    assert_mistakes(NETWORK_OF("addresses = ();\n"),
+                    ":4: port.addresses is empty, accepted: 1 to 8 addresses\n");
+}
+
+/* What is written wrongly is never taken for something else. */
+Test(config, network_texts_are_read_strictly)
+{
+    static const struct {
+        const char *name, *text;
+    } bad[] = {
+        {"addresses", "10.77.0.1/33"},      {"addresses", "fd00::1/129"},
+        {"addresses", "10.77.0.1/"},        {"addresses", "10.77.0.1/+24"},
+        {"addresses", "10.77.0.1/24 "},     {"addresses", "10.77.1/24"},
+        {"addresses", "::ffff:10.0.0.1/120"}, {"addresses", "fd00::1%eth0/64"},
+        {"ranges", "10.77.1.1/24"},         {"ranges", "fd00::1/64"},
+        {"ranges", "10.77.1.0-9"},          {"routes", "default via"},
+        {"routes", "default via fe80::1%eth0"}, {"routes", "10.0.0.0/8 via fd00::1"},
+        {"routes", "10.0.0.1/8 via 10.77.0.2"}, {"routes", "10.0.0.0/8"},
+        {"routes", "default  via 10.77.0.2"}, {"listen", "*"},
+        {"listen", "*:0"},                  {"listen", "5222"},
+        {"listen", ":5222"},                {"listen", "fd00::1:5222"},
+        {"listen", "[10.77.0.1]:5222"},     {"listen", "[fd00::1]5222"},
+        {"listen", "[*]:5222"},             {"listen", "10.77.0.1:65536"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char text[512], expected[256], *errors;
+        snprintf(text, sizeof(text), NETWORK_OF("%s = (\"%s\");\n"), bad[i].name, bad[i].text);
+        snprintf(expected, sizeof(expected), ":4: port.%s has \"%s\", accepted: ", bad[i].name,
+                 bad[i].text);
+        cr_assert_null(read_text(text, &errors), "%s", bad[i].text);
+        cr_assert_not_null(strstr(errors, expected), "%s: %s", bad[i].text, errors);
+        free(errors);
+    }
+}
+
+/* What is shown can be written into the file again. */
+Test(config, network_texts_are_shown_as_written)
+{
+    static const struct {
+        const struct setting_form *form;
+        const char *text;
+    } good[] = {
+        {&config_form_network, "10.77.0.1/24"},
+        {&config_form_network, "fd00::1/64"},
+        {&config_form_range, "10.77.1.0/24"},
+        {&config_form_range, "fd00:0:0:1::/64"},
+        {&config_form_route, "default via 10.77.0.254"},
+        {&config_form_route, "default via fe80::1"},
+        {&config_form_route, "10.0.0.0/8 via 10.77.0.254"},
+        {&config_form_route, "fd00:9::/32 via fd00::2"},
+        {&config_form_listen, "*:5222"},
+        {&config_form_listen, "10.77.0.1:5222"},
+        {&config_form_listen, "[fd00::1]:5222"},
+    };
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        union {
+            struct gw_ip_prefix prefix;
+            struct gw_ip_route route;
+            struct gw_ip_port port;
+        } element;
+        char text[CONFIG_NET_TEXT_BYTES];
+        memset(&element, 0xa5, sizeof(element));
+        cr_assert(good[i].form->parse(good[i].text, &element), "%s", good[i].text);
+        good[i].form->format(&element, text, sizeof(text));
+        cr_assert_str_eq(text, good[i].text);
+    }
 }
 
 Test(config, a_cpu_that_does_not_exist_is_a_mistake)
@@ -229,7 +346,7 @@ Test(config, large_numbers_are_not_cut)
     assert_mistakes(REQUIRED "control: { metrics_port = 4294967297; };\n",
                     ":4: control.metrics_port is 4294967297, accepted: a number from 0 to 65535\n");
     assert_mistakes("# 99999999999999999999999\n/* \n 1 */ port: { port_mtu =\n"
-                    "99999999999999999999999; address = \"9999999999999999999999\"; };\n",
+                    "99999999999999999999999; domain = \"9999999999999999999999\"; };\n",
                     ":4: 99999999999999999999999 is too large a number\n");
     assert_mistakes("xmpp: {\n@include \"other.conf\"\n};\n",
                     ":2: @include is not supported: the configuration is one file\n");

@@ -1,100 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network layer between a port of arrays and a TCP that only takes notes. */
-#include <criterion/criterion.h>
+/* Ethernet, IPv4, ICMP and ARP, and segments out. */
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 
-#include "../../dataplane/net/checksum.h"
-#include "../../dataplane/net/counters.h"
-#include "../../dataplane/net/neighbour.h"
-#include "../../dataplane/net/net.h"
 #include "../../dataplane/net/rate.h"
-
-#define SECOND        1000000ull
-#define FRAME_BYTES   2048
-#define FRAMES_MAX    128
-#define MTU           1500
-#define NEIGHBOURS    8
-#define ETH_BYTES     14
-#define IP_BYTES      20
-#define TCP_BYTES     20
-#define ARP_OPERATION (ETH_BYTES + 6)
-
-/* ---- the world around it ---- */
-
-struct sent {
-    uint8_t b[FRAME_BYTES];
-    uint32_t len;
-};
-
-static struct world {
-    struct gw_port port;
-    struct sent out[FRAMES_MAX];
-    unsigned out_count, out_room;
-
-    unsigned segments_in;
-    uint8_t segment[FRAME_BYTES];
-    size_t segment_len;
-    struct gw_ip src, dst;
-
-    struct gw_net *net;
-    uint64_t now_us;
-} w;
-
-static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
-static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2};
-static const uint8_t other_mac[6] = {2, 0, 0, 0, 0, 3};
-static const uint8_t broadcast_mac[6] = {255, 255, 255, 255, 255, 255};
-static const uint8_t our_ip[4] = {10, 77, 0, 1};
-static const uint8_t peer_ip[4] = {10, 77, 0, 2};
-static const uint8_t gateway_ip[4] = {10, 77, 0, 254};
-static const uint8_t far_ip[4] = {192, 0, 2, 7};
-
-static bool port_tx(struct gw_port *p, const void *header, uint32_t header_len,
-                    const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes)
-{
-    cr_assert_eq(gso_bytes, 0, "this port cannot cut");
-    if (w.out_count == w.out_room)
-        return false;
-    struct sent *s = &w.out[w.out_count++];
-    memcpy(s->b, header, header_len);
-    s->len = header_len;
-    for (unsigned i = 0; i < payload_count; i++) {
-        memcpy(s->b + s->len, payload[i].p, payload[i].len);
-        s->len += (uint32_t)payload[i].len;
-    }
-    return true;
-}
-
-static const struct gw_port_ops port_ops = {.tx = port_tx};
-
-void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,
-                        unsigned count)
-{
-    w.segments_in += count;
-    w.src = a[count - 1].src;
-    w.dst = a[count - 1].dst;
-    w.segment_len = a[count - 1].len;
-    memcpy(w.segment, a[count - 1].segment, a[count - 1].len);
-}
+#include "net_rig.h"
 
 static void open_with(uint8_t prefix_len, bool gateway, uint32_t neighbour_limit)
 {
-    gw_net_free(&w.net);
-    memset(&w, 0, sizeof(w));
-    w.now_us = 5 * SECOND;
-    w.out_room = FRAMES_MAX;
-    w.port = (struct gw_port){.ops = &port_ops, .mtu = MTU};
-    memcpy(w.port.mac, our_mac, 6);
+    reset_world();
+    struct gw_ip_prefix address = prefix4(our_ip, prefix_len);
+    struct gw_ip_route route = {prefix4((const uint8_t[4]){0}, 0), gw_ip_from_v4(gateway_ip)};
     struct gw_net_config cfg = {
-        .address = gw_ip_from_v4(our_ip),
-        .prefix_len = prefix_len,
+        .addresses = &address,
+        .address_count = 1,
+        .routes = &route,
+        .route_count = gateway,
         .neighbour_limit = neighbour_limit,
         .key = {1, 2},
+        .announce = true,
     };
-    if (gateway)
-        cfg.gateway = gw_ip_from_v4(gateway_ip);
     cr_assert_eq(gw_net_open(&w.net, &cfg, &w.port, w.now_us), 0);
     w.out_count = 0; /* the announcement has a test of its own */
 }
@@ -106,189 +31,15 @@ static void setup(void)
 
 static void teardown(void)
 {
-    gw_net_free(&w.net);
+    close_world();
 }
 
-#define COUNT(name) (gw_net_counters(w.net)->name)
-
-/* ---- frames ---- */
-
-struct packet {
-    uint8_t b[FRAME_BYTES];
-    uint32_t len;
-};
-
-static void put16(uint8_t *p, uint16_t raw)
+/* The first question after what was heard of somebody is whether it is there: not before. */
+static void make_reachable(const uint8_t mac[6], const uint8_t ip[4])
 {
-    memcpy(p, &raw, 2);
-}
-
-static void seal_ip(struct packet *p)
-{
-    uint8_t *ip = p->b + ETH_BYTES;
-    put16(ip + 10, 0);
-    put16(ip + 10, checksum_finish(checksum_add(0, ip, (ip[0] & 15u) * 4)));
-}
-
-static uint16_t tcp_sum(const uint8_t *ip, size_t header_len, size_t tcp_len)
-{
-    uint8_t pseudo[12];
-    memcpy(pseudo, ip + 12, 8);
-    pseudo[8] = 0;
-    pseudo[9] = 6;
-    gw_put_be16(pseudo + 10, (uint16_t)tcp_len);
-    uint64_t sum = checksum_add(0, pseudo, sizeof(pseudo));
-    return checksum_finish(checksum_add(sum, ip + header_len, tcp_len));
-}
-
-static void seal_tcp(struct packet *p)
-{
-    uint8_t *ip = p->b + ETH_BYTES;
-    size_t header_len = (ip[0] & 15u) * 4;
-    size_t tcp_len = gw_be16(ip + 2) - header_len;
-    put16(ip + header_len + 16, 0);
-    put16(ip + header_len + 16, tcp_sum(ip, header_len, tcp_len));
-}
-
-static struct packet ip_packet(const uint8_t src[4], const uint8_t dst[4], uint8_t protocol,
-                               const void *payload, size_t payload_len)
-{
-    struct packet p = {.len = (uint32_t)(ETH_BYTES + IP_BYTES + payload_len)};
-    memcpy(p.b, our_mac, 6);
-    memcpy(p.b + 6, peer_mac, 6);
-    gw_put_be16(p.b + 12, 0x0800);
-    uint8_t *ip = p.b + ETH_BYTES;
-    ip[0] = 0x45;
-    gw_put_be16(ip + 2, (uint16_t)(IP_BYTES + payload_len));
-    ip[8] = 64;
-    ip[9] = protocol;
-    memcpy(ip + 12, src, 4);
-    memcpy(ip + 16, dst, 4);
-    memcpy(ip + IP_BYTES, payload, payload_len);
-    seal_ip(&p);
-    return p;
-}
-
-static struct packet tcp_packet(const uint8_t src[4])
-{
-    uint8_t segment[TCP_BYTES + 5] = {
-        0x30, 0x39, 0x14, 0x66, [12] = 0x50, [20] = 'h', 'e', 'l', 'l', 'o'};
-    struct packet p = ip_packet(src, our_ip, 6, segment, sizeof(segment));
-    seal_tcp(&p);
-    return p;
-}
-
-static struct packet echo_packet(size_t data_len)
-{
-    uint8_t message[FRAME_BYTES] = {8, 0, 0, 0, 0x12, 0x34, 0, 1};
-    for (size_t i = 0; i < data_len; i++)
-        message[8 + i] = (uint8_t)(i * 7);
-    put16(message + 2, checksum_finish(checksum_add(0, message, 8 + data_len)));
-    return ip_packet(peer_ip, our_ip, 1, message, 8 + data_len);
-}
-
-static struct packet arp_packet(uint16_t operation, const uint8_t sender_mac[6],
-                                const uint8_t sender_ip[4], const uint8_t target_ip[4])
-{
-    static const uint8_t fixed[] = {0, 1, 8, 0, 6, 4};
-    struct packet p = {.len = 60}; /* padded, as on a wire */
-    memcpy(p.b, operation == 1 ? broadcast_mac : our_mac, 6);
-    memcpy(p.b + 6, sender_mac, 6);
-    gw_put_be16(p.b + 12, 0x0806);
-    memcpy(p.b + ETH_BYTES, fixed, sizeof(fixed));
-    gw_put_be16(p.b + ARP_OPERATION, operation);
-    memcpy(p.b + ETH_BYTES + 8, sender_mac, 6);
-    memcpy(p.b + ETH_BYTES + 14, sender_ip, 4);
-    memcpy(p.b + ETH_BYTES + 24, target_ip, 4);
-    return p;
-}
-
-/* The frame ends where an unreadable byte would show a read beyond it in sanitizer builds. */
-static void receive(const struct packet *p)
-{
-    uint8_t *exact = malloc(p->len ? p->len : 1);
-    memcpy(exact, p->b, p->len);
-    struct gw_frame f = {.data = exact, .len = p->len};
-    gw_net_input(w.net, w.now_us, &f, 1);
-    free(exact);
-}
-
-static void receive_ok_by_port(const struct packet *p)
-{
-    struct packet copy = *p;
-    struct gw_frame f = {.data = copy.b, .len = copy.len, .csum_ok = true};
-    gw_net_input(w.net, w.now_us, &f, 1);
-}
-
-static void hear_request_from(const uint8_t mac[6], const uint8_t ip[4])
-{
-    struct packet p = arp_packet(1, mac, ip, our_ip);
-    receive(&p);
-}
-
-static void hear_reply_from(const uint8_t mac[6], const uint8_t ip[4])
-{
-    struct packet p = arp_packet(2, mac, ip, our_ip);
-    receive(&p);
-}
-
-static void pass_time(uint64_t us)
-{
-    w.now_us += us;
-    gw_net_advance(w.net, w.now_us);
-}
-
-static bool emit_pieces(const uint8_t to[4], const struct gw_bytes *pieces, unsigned count)
-{
-    static const uint8_t header[24] = {0x14, 0x66, 0x30, 0x39, [12] = 0x60, [20] = 2, 4, 5, 0xb4};
-    struct gw_tcp_tuple tuple = {gw_ip_from_v4(our_ip), gw_ip_from_v4(to), 5222, 12345};
-    struct gw_tcp_segment s = {&tuple, header, sizeof(header), pieces, count, 0};
-    for (unsigned i = 0; i < count; i++)
-        s.payload_len += (uint32_t)pieces[i].len;
-    return gw_net_emit(w.net, &s);
-}
-
-/* Text of TCP that is cut into segments of segment_bytes; *taken of it had room. */
-static bool emit_cut(const struct gw_bytes *pieces, unsigned count, uint8_t flags,
-                     uint32_t segment_bytes, uint32_t *taken)
-{
-    uint8_t header[20] = {0x14, 0x66, 0x30, 0x39, [7] = 100, [12] = 0x50, flags};
-    struct gw_tcp_tuple tuple = {gw_ip_from_v4(our_ip), gw_ip_from_v4(peer_ip), 5222, 12345};
-    *taken = 0;
-    for (unsigned i = 0; i < count; i++)
-        *taken += (uint32_t)pieces[i].len;
-    struct gw_tcp_segment s = {&tuple, header, sizeof(header), pieces, count, *taken,
-                               segment_bytes, taken};
-    return gw_net_emit(w.net, &s);
-}
-
-static bool emit(const uint8_t to[4])
-{
-    return emit_pieces(to, NULL, 0);
-}
-
-/* All that a receiver would check of a segment of ours. */
-static void cr_assert_good_segment(const struct sent *s, const uint8_t mac[6], const uint8_t to[4])
-{
-    const uint8_t *ip = s->b + ETH_BYTES;
-    cr_assert_arr_eq(s->b, mac, 6);
-    cr_assert_arr_eq(s->b + 6, our_mac, 6);
-    cr_assert_eq(gw_be16(s->b + 12), 0x0800);
-    cr_assert_eq(ip[0], 0x45);
-    cr_assert_eq(gw_be16(ip + 2), s->len - ETH_BYTES);
-    cr_assert_eq(gw_be16(ip + 6), 0x4000, "don't fragment");
-    cr_assert_eq(ip[8], 64);
-    cr_assert_eq(ip[9], 6);
-    cr_assert_eq(checksum_finish(checksum_add(0, ip, IP_BYTES)), 0);
-    cr_assert_arr_eq(ip + 12, our_ip, 4);
-    cr_assert_arr_eq(ip + 16, to, 4);
-    cr_assert_eq(tcp_sum(ip, IP_BYTES, s->len - ETH_BYTES - IP_BYTES), 0);
-}
-
-static bool is_request_for(const struct sent *s, const uint8_t ip[4])
-{
-    return memcmp(s->b, broadcast_mac, 6) == 0 && gw_be16(s->b + 12) == 0x0806 &&
-           gw_be16(s->b + ARP_OPERATION) == 1 && memcmp(s->b + ETH_BYTES + 24, ip, 4) == 0;
+    cr_assert(emit(ip));
+    hear_reply_from(mac, ip);
+    w.out_count = 0;
 }
 
 /* ---- checksum ---- */
@@ -371,33 +122,15 @@ Test(rate, refills_with_time_up_to_its_burst)
 
 /* ---- Ethernet ---- */
 
-Test(net, refuses_addresses_that_it_cannot_have)
-{
-    struct gw_net *n = NULL;
-    struct gw_net_config cfg = {.address = {{0x20}}, .prefix_len = 64, .neighbour_limit = 1};
-    cr_assert_eq(gw_net_open(&n, &cfg, &w.port, 0), -EINVAL);
-    cfg.address = gw_ip_from_v4(our_ip);
-    cr_assert_eq(gw_net_open(&n, &cfg, &w.port, 0), -EINVAL, "prefix");
-    cfg.prefix_len = 24;
-    cfg.neighbour_limit = 0;
-    cr_assert_eq(gw_net_open(&n, &cfg, &w.port, 0), -EINVAL, "no neighbours");
-    cfg.neighbour_limit = 1;
-    cfg.gateway = (struct gw_ip){{0x20}};
-    cr_assert_eq(gw_net_open(&n, &cfg, &w.port, 0), -EINVAL, "gateway");
-}
-
 Test(net, announces_itself_when_it_opens)
 {
-    struct gw_net_config cfg = {gw_ip_from_v4(our_ip), 24, {{0}}, 1, {0, 0}};
-    memset(&w, 0, sizeof(w));
-    w.out_room = 1;
-    w.port = (struct gw_port){.ops = &port_ops, .mtu = MTU};
-    memcpy(w.port.mac, our_mac, 6);
-    cr_assert_eq(gw_net_open(&w.net, &cfg, &w.port, 1), 0);
-    cr_assert_eq(w.out_count, 1);
+    open_with(24, false, 1);
+    w.out_count = 1; /* the frame is still there */
     cr_assert(is_request_for(&w.out[0], our_ip));
     cr_assert_arr_eq(w.out[0].b + ETH_BYTES + 14, our_ip, 4);
-    gw_net_free(&w.net);
+    cr_assert_eq(COUNT(arp_requests_out), 1);
+    cr_assert_eq(gw_net_next_deadline_us(w.net), UINT64_MAX);
+    close_world();
     cr_assert_null(w.net);
 }
 
@@ -442,9 +175,6 @@ struct fault {
     uint32_t cut_to; /* 0: not cut */
 };
 
-#define COUNTER(name) offsetof(struct gw_net_counters, name)
-#define IP(offset)    (ETH_BYTES + (offset))
-
 Test(net, drops_and_counts_by_reason, .init = setup, .fini = teardown)
 {
     static const struct fault faults[] = {
@@ -488,8 +218,7 @@ Test(net, drops_and_counts_by_reason, .init = setup, .fini = teardown)
             seal_ip(&p);
         if (f->cut_to)
             p.len = f->cut_to;
-        const uint64_t *counter =
-            (const uint64_t *)((const char *)gw_net_counters(w.net) + f->counter);
+        const uint64_t *counter = counter_at(f->counter);
         uint64_t before = *counter;
         receive(&p);
         cr_assert_eq(*counter, before + 1, "%s", f->what);
@@ -607,6 +336,12 @@ Test(net, echo_faults_are_counted, .init = setup, .fini = teardown)
     put16(unreachable + 2, checksum_finish(checksum_add(0, unreachable, 8)));
     p = ip_packet(peer_ip, our_ip, 1, unreachable, sizeof(unreachable));
     receive(&p);
+    cr_assert_eq(COUNT(drop_icmp_quoted), 1);
+
+    uint8_t redirect[8] = {5, 1};
+    put16(redirect + 2, checksum_finish(checksum_add(0, redirect, 8)));
+    p = ip_packet(peer_ip, our_ip, 1, redirect, sizeof(redirect));
+    receive(&p);
     cr_assert_eq(COUNT(drop_icmp_type), 1);
 
     p = echo_packet(MTU - IP_BYTES - 8 + 1);
@@ -657,7 +392,7 @@ Test(arp, answers_and_learns_from_who_asks_for_us, .init = setup, .fini = teardo
     cr_assert_eq(w.out_count, 2);
     cr_assert_good_segment(&w.out[1], peer_mac, peer_ip);
     cr_assert_eq(COUNT(neighbours_learned), 1);
-    cr_assert_eq(gw_net_next_deadline_us(w.net), UINT64_MAX);
+    cr_assert_eq(gw_net_next_deadline_us(w.net), w.now_us + NEIGHBOUR_DELAY_US);
 }
 
 Test(arp, a_probe_is_answered_and_teaches_nothing, .init = setup, .fini = teardown)
@@ -769,23 +504,80 @@ Test(arp, asks_three_times_backing_off_then_gives_up, .init = setup, .fini = tea
     cr_assert_eq(COUNT(drop_arp_unsolicited), 1, "too late");
 }
 
-Test(arp, refreshes_what_is_in_use, .init = setup, .fini = teardown)
+Test(arp, what_was_only_heard_of_is_soon_asked, .init = setup, .fini = teardown)
 {
     hear_request_from(peer_mac, peer_ip);
-    pass_time(NEIGHBOUR_REACHABLE_US);
+    pass_time(100 * SECOND);
+    cr_assert_eq(w.out_count, 1, "nobody uses it");
     w.out_count = 0;
     cr_assert(emit(peer_ip));
-    cr_assert_eq(w.out_count, 1, "still fresh");
+    pass_time(NEIGHBOUR_DELAY_US - 1);
+    cr_assert_eq(w.out_count, 1, "there may be news without a question");
     pass_time(1);
+    cr_assert_eq(w.out_count, 2);
+    cr_assert(is_request_to(&w.out[1], peer_mac, peer_ip), "asked alone");
+    cr_assert(emit(peer_ip));
+    cr_assert_good_segment(&w.out[2], peer_mac, peer_ip);
+    hear_reply_from(peer_mac, peer_ip);
+    cr_assert_eq(COUNT(arp_replies_in), 1);
+    cr_assert_eq(gw_net_next_deadline_us(w.net), UINT64_MAX);
+}
+
+Test(arp, refreshes_what_is_in_use, .init = setup, .fini = teardown)
+{
+    make_reachable(peer_mac, peer_ip);
+    pass_time(NEIGHBOUR_REACHABLE_US_MIN);
+    cr_assert(emit(peer_ip));
+    cr_assert_eq(gw_net_next_deadline_us(w.net), UINT64_MAX, "still fresh");
+    pass_time(NEIGHBOUR_REACHABLE_US_MAX - NEIGHBOUR_REACHABLE_US_MIN);
+    cr_assert(emit(peer_ip));
+    w.out_count = 0;
+    pass_time(NEIGHBOUR_DELAY_US);
+    cr_assert_eq(w.out_count, 1);
+    cr_assert(is_request_to(&w.out[0], peer_mac, peer_ip));
+    cr_assert(emit(peer_ip), "used meanwhile");
+    cr_assert_good_segment(&w.out[1], peer_mac, peer_ip);
+    hear_reply_from(peer_mac, peer_ip);
+    cr_assert_eq(gw_net_next_deadline_us(w.net), UINT64_MAX);
+}
+
+/* A neighbour that has got another Ethernet address is found again by asking everybody. */
+Test(arp, who_does_not_answer_is_looked_for, .init = setup, .fini = teardown)
+{
+    hear_request_from(peer_mac, peer_ip);
+    cr_assert(emit(peer_ip));
+    w.out_count = 0;
+    pass_time(NEIGHBOUR_DELAY_US);
+    pass_time(SECOND);
+    pass_time(2 * SECOND);
+    cr_assert_eq(w.out_count, 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert(is_request_to(&w.out[i], peer_mac, peer_ip));
+    pass_time(4 * SECOND);
+    cr_assert_eq(COUNT(neighbours_failed), 1);
     w.out_count = 0;
     cr_assert(emit(peer_ip));
-    cr_assert_eq(w.out_count, 2, "asked, and used meanwhile");
     cr_assert(is_request_for(&w.out[0], peer_ip));
+    hear_reply_from(other_mac, peer_ip);
+    cr_assert_good_segment(&w.out[1], other_mac, peer_ip);
+}
+
+/* Another's answer to a question that only the neighbour got is a claim like any other. */
+Test(arp, an_answer_from_elsewhere_makes_us_ask_all, .init = setup, .fini = teardown)
+{
+    hear_request_from(peer_mac, peer_ip);
+    cr_assert(emit(peer_ip));
+    pass_time(NEIGHBOUR_DELAY_US);
+    w.out_count = 0;
+    hear_reply_from(other_mac, peer_ip);
+    cr_assert_eq(w.out_count, 1);
+    cr_assert(is_request_for(&w.out[0], peer_ip));
+    cr_assert(emit(peer_ip));
     cr_assert_good_segment(&w.out[1], peer_mac, peer_ip);
+    cr_assert_eq(COUNT(neighbours_moved), 0);
     hear_reply_from(other_mac, peer_ip);
     cr_assert_eq(COUNT(neighbours_moved), 1);
     cr_assert(emit(peer_ip));
-    cr_assert_eq(w.out_count, 3);
     cr_assert_good_segment(&w.out[2], other_mac, peer_ip);
 }
 
@@ -813,7 +605,9 @@ Test(arp, a_claim_makes_us_ask_and_changes_nothing, .init = setup, .fini = teard
     };
     for (size_t i = 0; i < 3; i++) {
         uint64_t asked = COUNT(arp_requests_out);
+        w.out_count = 0;
         receive(&claims[i]);
+        cr_assert(is_request_for(&w.out[0], peer_ip));
         cr_assert_eq(COUNT(arp_requests_out), asked + 1);
         w.out_count = 0;
         cr_assert(emit(peer_ip));

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config_net.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../dataplane/base/check.h"
+
+#define V4_BITS 96u /* of the prefix under which IPv4 addresses lie */
+
+static const struct gw_ip every;
+
+/* ---- pieces ---- */
+
+/* A literal address in either family; mapped ones are written as IPv4. */
+static bool parse_ip(const char *text, struct gw_ip *out)
+{
+    uint8_t v4[4];
+    if (inet_pton(AF_INET, text, v4) == 1) {
+        *out = gw_ip_from_v4(v4);
+        return true;
+    }
+    return inet_pton(AF_INET6, text, out->b) == 1 && !gw_ip_is_v4(out);
+}
+
+/* Decimal digits alone. */
+static bool parse_number(const char *text, unsigned max, unsigned *out)
+{
+    size_t len = strlen(text);
+    if (len == 0 || len > 5 || strspn(text, "0123456789") != len)
+        return false;
+    *out = (unsigned)strtoul(text, NULL, 10);
+    return *out <= max;
+}
+
+/* The text in front of a separator into out; what is behind it is returned, or NULL. */
+static const char *cut(const char *text, const char *separator, char out[CONFIG_NET_TEXT_BYTES])
+{
+    const char *at = strstr(text, separator);
+    if (at == NULL || (size_t)(at - text) >= CONFIG_NET_TEXT_BYTES)
+        return NULL;
+    memcpy(out, text, (size_t)(at - text));
+    out[at - text] = '\0';
+    return at + strlen(separator);
+}
+
+static bool parse_prefix(const char *text, struct gw_ip_prefix *out)
+{
+    char address[CONFIG_NET_TEXT_BYTES];
+    unsigned bits;
+    const char *length = cut(text, "/", address);
+    if (length == NULL || !parse_ip(address, &out->ip))
+        return false;
+    bool v4 = gw_ip_is_v4(&out->ip);
+    if (!parse_number(length, v4 ? 32 : 128, &bits))
+        return false;
+    out->bits = (uint8_t)(bits + (v4 ? V4_BITS : 0));
+    return true;
+}
+
+static bool has_host_bits(const struct gw_ip_prefix *p)
+{
+    for (unsigned bit = p->bits; bit < 128; bit++)
+        if (p->ip.b[bit / 8] & 0x80 >> bit % 8)
+            return true;
+    return false;
+}
+
+void config_format_ip(const struct gw_ip *ip, char *out, size_t cap)
+{
+    bool v4 = gw_ip_is_v4(ip);
+    check(inet_ntop(v4 ? AF_INET : AF_INET6, ip->b + (v4 ? 12 : 0), out, (socklen_t)cap) != NULL);
+}
+
+static void format_prefix(const void *element, char *out, size_t cap)
+{
+    const struct gw_ip_prefix *p = element;
+    char ip[INET6_ADDRSTRLEN];
+    config_format_ip(&p->ip, ip, sizeof(ip));
+    snprintf(out, cap, "%s/%u", ip, p->bits - (gw_ip_is_v4(&p->ip) ? V4_BITS : 0));
+}
+
+/* ---- forms ---- */
+
+static bool parse_network(const char *text, void *element)
+{
+    return parse_prefix(text, element);
+}
+
+const struct setting_form config_form_network = {
+    parse_network, format_prefix,
+    "addresses, each with its network's prefix length, as \"10.77.0.1/24\" or \"fd00::1/64\""};
+
+static bool parse_range(const char *text, void *element)
+{
+    struct gw_ip_prefix *p = element;
+    if (strchr(text, '/') == NULL) {
+        p->bits = 128;
+        return parse_ip(text, &p->ip);
+    }
+    return parse_prefix(text, p) && !has_host_bits(p);
+}
+
+const struct setting_form config_form_range = {
+    parse_range, format_prefix,
+    "prefixes with nothing behind their length, or addresses, as \"10.77.1.0/24\", "
+    "\"fd00:0:0:1::/64\" or \"10.77.0.9\""};
+
+/* "PREFIX via ROUTER"; the prefix "default" is all of the router's family. */
+static bool parse_route(const char *text, void *element)
+{
+    struct gw_ip_route *r = element;
+    char to[CONFIG_NET_TEXT_BYTES];
+    const char *via = cut(text, " via ", to);
+    if (via == NULL || !parse_ip(via, &r->via))
+        return false;
+    bool v4 = gw_ip_is_v4(&r->via);
+    if (strcmp(to, "default") == 0) {
+        r->to = (struct gw_ip_prefix){every, 0};
+        if (v4)
+            r->to = (struct gw_ip_prefix){gw_ip_from_v4((const uint8_t[4]){0}), V4_BITS};
+        return true;
+    }
+    return parse_prefix(to, &r->to) && gw_ip_is_v4(&r->to.ip) == v4 && !has_host_bits(&r->to);
+}
+
+static void format_route(const void *element, char *out, size_t cap)
+{
+    const struct gw_ip_route *r = element;
+    char to[INET6_ADDRSTRLEN + 4] = "default", via[INET6_ADDRSTRLEN];
+    if (r->to.bits > (gw_ip_is_v4(&r->via) ? V4_BITS : 0))
+        format_prefix(&r->to, to, sizeof(to));
+    config_format_ip(&r->via, via, sizeof(via));
+    snprintf(out, cap, "%s via %s", to, via);
+}
+
+const struct setting_form config_form_route = {
+    parse_route, format_route,
+    "routes, as \"default via 10.77.0.254\" or \"fd00:9::/32 via fe80::1\""};
+
+/* "*:PORT", "ADDRESS:PORT", "[ADDRESS]:PORT" */
+static bool parse_listen(const char *text, void *element)
+{
+    struct gw_ip_port *p = element;
+    char address[CONFIG_NET_TEXT_BYTES];
+    unsigned number;
+    bool bracket = text[0] == '[';
+    const char *port = bracket ? cut(text + 1, "]:", address) : cut(text, ":", address);
+    if (port == NULL || !parse_number(port, 65535, &number) || number == 0)
+        return false;
+    p->port = (uint16_t)number;
+    p->ip = every;
+    if (!bracket && strcmp(address, "*") == 0)
+        return true;
+    return parse_ip(address, &p->ip) && gw_ip_is_v4(&p->ip) == !bracket;
+}
+
+static void format_listen(const void *element, char *out, size_t cap)
+{
+    const struct gw_ip_port *p = element;
+    char ip[INET6_ADDRSTRLEN] = "*";
+    bool any = gw_ip_eq(&p->ip, &every);
+    if (!any)
+        config_format_ip(&p->ip, ip, sizeof(ip));
+    snprintf(out, cap, any || gw_ip_is_v4(&p->ip) ? "%s:%u" : "[%s]:%u", ip, p->port);
+}
+
+const struct setting_form config_form_listen = {
+    parse_listen, format_listen,
+    "addresses with TCP ports, as \"*:5222\", \"10.77.0.1:5222\" or \"[fd00::1]:5222\""};
