@@ -100,13 +100,14 @@ static void add_address(struct gw_net *n, const struct gw_ip_prefix *a)
         n->links6[n->link6_count++] = (struct link6){prefix6_of(a), a->ip, false};
 }
 
-/* fe80::/64 with the interface identifier of the Ethernet address (RFC 2464 section 5): who is on the
- * link knows that anyway. */
+/* fe80::/64 with an interface identifier that is always the same for an Ethernet address, and not the
+ * one that the kernel makes of it (RFC 2464): both ends of a TAP have the same Ethernet address. */
 static struct gw_ip_prefix link_local(const uint8_t mac[6])
 {
-    return (struct gw_ip_prefix){{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff,
-                                   0xfe, mac[3], mac[4], mac[5]}},
-                                 64};
+    static const struct gw_sipkey fixed;
+    struct gw_ip_prefix p = {{{0xfe, 0x80}}, 64};
+    gw_put_be64(p.ip.b + 8, gw_siphash(&fixed, mac, 6));
+    return p;
 }
 
 /* True when a network of ours has its network or broadcast address in the range. */

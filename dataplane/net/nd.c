@@ -198,6 +198,16 @@ static bool is_valid(const struct icmp6 *m, const uint8_t **mac)
     return !no_source || (to_group && m->ip[IP6_DESTINATION + 11] == 1 && *mac == NULL);
 }
 
+/* A packet of ours that a switch or driver has sent back speaks against nothing (RFC 4862 section
+ * 5.4.3). Elsewhere the source of the frame means little: both ends of a TAP have the same. */
+static bool is_own_echo(struct gw_net *n, const struct icmp6 *m)
+{
+    if (memcmp(m->frame + 6, n->port->mac, 6) != 0)
+        return false;
+    GW_COUNT(n->counters.drop_nd_own);
+    return true;
+}
+
 static void contest(struct gw_net *n, const uint8_t ip[16])
 {
     struct link6 *own = own_address(n, ip);
@@ -216,11 +226,22 @@ static void share(struct gw_net *n, const struct icmp6 *m)
 static void heard_probe(struct gw_net *n, const struct icmp6 *m)
 {
     const uint8_t *target = m->message + ND_TARGET;
+    if (is_own_echo(n, m))
+        return;
     share(n, m);
     if (is_tentative(n))
         contest(n, target);
     else if (!m->shared)
         advertise_to_all(n, target);
+}
+
+/* Another station says that it has the address. */
+static void heard_claim(struct gw_net *n, const struct icmp6 *m, const uint8_t ip[16])
+{
+    if (is_own_echo(n, m))
+        return;
+    share(n, m);
+    contest(n, ip);
 }
 
 static void heard_solicitation(struct gw_net *n, const struct icmp6 *m, const uint8_t *mac)
@@ -237,8 +258,7 @@ static void heard_solicitation(struct gw_net *n, const struct icmp6 *m, const ui
         return;
     }
     if (is_ours6(n, source)) {
-        share(n, m);
-        contest(n, source);
+        heard_claim(n, m, source);
         return;
     }
     if (link6_of(n, source) == NULL) {
@@ -258,8 +278,7 @@ static void heard_advertisement(struct gw_net *n, const struct icmp6 *m, const u
     const uint8_t *target = m->message + ND_TARGET;
     uint8_t flags = m->message[ND_FLAGS];
     if (is_ours6(n, target)) {
-        share(n, m);
-        contest(n, target);
+        heard_claim(n, m, target);
         return;
     }
     if (link6_of(n, target) == NULL || ip6_source_is_bad(n, target)) {
@@ -285,11 +304,6 @@ void nd_input(struct gw_net *n, const struct icmp6 *m)
     const uint8_t *mac;
     if (!is_valid(m, &mac)) {
         GW_COUNT(n->counters.drop_nd_format);
-        return;
-    }
-    /* Our own, which a switch or driver has sent back (RFC 4862 section 5.4.3). */
-    if (memcmp(m->frame + 6, n->port->mac, 6) == 0) {
-        GW_COUNT(n->counters.drop_nd_own);
         return;
     }
     if (m->message[0] == ND_SOLICITATION)

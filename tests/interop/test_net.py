@@ -29,9 +29,14 @@ def ping(host, *options):
     run("ping", "-n", "-c", "3", "-i", "0.2", "-W", "5", "-s", "1400", *options, host)
 
 
+def device(host):
+    """The interface on which it is."""
+    return json.loads(run("ip", "-j", "route", "get", host))[0]["dev"]
+
+
 def neighbour(host):
     """What the kernel knows of a neighbour: its Ethernet address, or None."""
-    known = json.loads(run("ip", "-j", "neigh", "show", "to", host, "dev", "gw0"))
+    known = json.loads(run("ip", "-j", "neigh", "show", "to", host, "dev", device(host)))
     return known[0].get("lladdr") if known else None
 
 
@@ -105,12 +110,13 @@ class Net(BystanderTest):
 
     async def test_beside_a_range(self):
         """Nobody answers for what is not configured."""
-        run("ip", "route", "replace", "10.77.2.0/24", "dev", "gw0")
+        link = device(self.broker.host)
+        run("ip", "route", "replace", "10.77.2.0/24", "dev", link)
         try:
             with self.assertRaises(OSError):
                 await asyncio.wait_for(asyncio.open_connection("10.77.2.1", self.broker.port), 30)
         finally:
-            run("ip", "route", "del", "10.77.2.0/24", "dev", "gw0")
+            run("ip", "route", "del", "10.77.2.0/24", "dev", link)
 
     async def test_through_a_router(self):
         """A client elsewhere: the answers go to the router, and it passes them on."""
@@ -126,7 +132,7 @@ class Net(BystanderTest):
         """The kernel forgets all that it knows in the middle of a session."""
         hosts = self.hosts()
         streams = [await self.login_to(host, self.broker.user()) for host in hosts.values()]
-        run("ip", "neigh", "flush", "dev", "gw0")
+        run("ip", "neigh", "flush", "dev", device(self.broker.host))
         for stream in streams:
             await stream.ping()
         for host in hosts.values():

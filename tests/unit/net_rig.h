@@ -58,13 +58,14 @@ static const uint8_t peer_ip[4] = {10, 77, 0, 2};
 static const uint8_t gateway_ip[4] = {10, 77, 0, 254};
 static const uint8_t far_ip[4] = {192, 0, 2, 7};
 
-/* fd00:77::1, ::2, and a router ::fe; what our Ethernet address makes of fe80:: */
+/* fd00:77::1, ::2, and a router ::fe; ours on the link, made of our Ethernet address */
 #define NET6(last) {0xfd, 0, 0, 0x77, [15] = (last)}
 static const uint8_t our_ip6[16] = NET6(1);
 static const uint8_t peer_ip6[16] = NET6(2);
 static const uint8_t gateway_ip6[16] = NET6(0xfe);
 static const uint8_t far_ip6[16] = {0x20, 1, 0x0d, 0xb8, [15] = 7};
-static const uint8_t our_local_ip6[16] = {0xfe, 0x80, [11] = 0xff, [12] = 0xfe, [15] = 1};
+static const uint8_t our_local_ip6[16] = {0xfe, 0x80, [8] = 0x19, 0x35, 0x3e, 0xd8, 0x63, 0x82,
+                                          0x20, 0xfb};
 static const uint8_t peer_local_ip6[16] = {0xfe, 0x80, [15] = 2};
 static const uint8_t all_nodes_ip6[16] = {0xff, 2, [15] = 1};
 static const uint8_t all_nodes_mac[6] = {0x33, 0x33, 0, 0, 0, 1};

@@ -160,7 +160,6 @@ Test(open, limits_hold)
 
 Test(open, announces_every_address_and_no_range, .fini = teardown)
 {
-    static const uint8_t local[16] = {0xfe, 0x80, [11] = 0xff, [12] = 0xfe, [15] = 1};
     reset_world();
     struct gw_net_config cfg = config();
     cfg.announce = true;
@@ -169,7 +168,7 @@ Test(open, announces_every_address_and_no_range, .fini = teardown)
     cr_assert(is_request_for(&w.out[0], our_ip));
     cr_assert(is_request_for(&w.out[1], second_ip));
     cr_assert_arr_eq(w.out[1].b + ETH_BYTES + 14, second_ip, 4);
-    cr_assert(is_solicitation_for(&w.out[3], local));
+    cr_assert(is_solicitation_for(&w.out[3], our_local_ip6));
     cr_assert(is_solicitation_for(&w.out[4], our_ip6));
 }
 

@@ -128,7 +128,7 @@ Test(ip6, impossible_sources_are_dropped, .init = setup, .fini = teardown)
         {0},
         {[15] = 1},                                     /* loopback */
         {[10] = 0xff, [11] = 0xff, 10, 77, 0, 2},       /* mapped: would be taken for IPv4 */
-        {0xfe, 0x80, [11] = 0xff, [12] = 0xfe, [15] = 1}, /* ours on the link */
+        {0xfe, 0x80, [8] = 0x19, 0x35, 0x3e, 0xd8, 0x63, 0x82, 0x20, 0xfb}, /* ours on the link */
     };
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         struct packet p = tcp6_packet_to(sources[i], our_ip6);
@@ -404,6 +404,18 @@ Test(start, an_echo_of_our_own_question_is_no_conflict, .init = open_tentative, 
     cr_assert_eq(COUNT(drop_nd_own), 1);
     pass_time(SECOND);
     cr_assert_eq(count_announcements(our_ip6), 1);
+}
+
+/* Both ends of a TAP have the same Ethernet address. */
+Test(start, the_other_end_may_have_our_ethernet_address, .init = open_tentative, .fini = teardown)
+{
+    w.out_count = 0;
+    hear_solicitation(our_mac, peer_ip6);
+    cr_assert_eq(w.out_count, 1);
+    cr_assert(is_good_nd(&w.out[0], 136));
+    cr_assert(emit6(peer_ip6));
+    cr_assert_good_segment6(&w.out[1], our_mac, peer_ip6);
+    cr_assert_eq(COUNT(drop_nd_own), 0);
 }
 
 Test(start, a_second_lcore_says_nothing, .fini = teardown)
