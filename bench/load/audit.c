@@ -216,6 +216,20 @@ static void log_message(struct audit *a, uint64_t now_us, const char *what, uint
                 a->flows[flow].to, number, detail);
 }
 
+/* By this the ledger knows the message. */
+void audit_id(const struct audit *a, uint32_t flow, uint32_t number, char out[AUDIT_ID_BYTES])
+{
+    snprintf(out, AUDIT_ID_BYTES, "m-%08x-%u-%u", a->config.run, flow, number);
+}
+
+static void log_id(struct audit *a, uint64_t now_us, const char *what, uint32_t flow,
+                   uint32_t number)
+{
+    char id[AUDIT_ID_BYTES];
+    audit_id(a, flow, number, id);
+    log_message(a, now_us, what, flow, number, id);
+}
+
 void audit_note(struct audit *a, uint64_t now_us, const char *what, uint32_t user,
                 const char *detail)
 {
@@ -262,7 +276,7 @@ uint32_t audit_send(struct audit *a, uint32_t flow, uint64_t now_us)
     f->outstanding++;
     a->incomplete++;
     a->counts.sent++;
-    log_message(a, now_us, "sent", flow, f->sent, "-");
+    log_id(a, now_us, "sent", flow, f->sent);
     return f->sent;
 }
 
@@ -270,7 +284,7 @@ void audit_resend(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_
 {
     record_of(a, flow, number)->state |= RESENT;
     a->counts.resent++;
-    log_message(a, now_us, "resent", flow, number, "-");
+    log_id(a, now_us, "resent", flow, number);
 }
 
 void audit_acked(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)

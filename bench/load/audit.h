@@ -82,6 +82,9 @@ void audit_settled(struct audit *a, uint32_t flow, uint32_t number, uint64_t now
 void audit_refused(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);
 void audit_receipt(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);
 
+/* The id attribute of that message. */
+#define AUDIT_ID_BYTES 48
+void audit_id(const struct audit *a, uint32_t flow, uint32_t number, char out[AUDIT_ID_BYTES]);
 /* The body of that message. */
 void audit_body(const struct audit *a, uint32_t flow, uint32_t number, struct buffer *out);
 

@@ -14,7 +14,6 @@
 #define NS_STANZA_ID "urn:xmpp:sid:0"
 #define TURN_MS      10
 #define RECEIPT_TAG  ((uint64_t)1 << 63) /* the tag is of the receipt for that message */
-#define ID_BYTES     64
 
 static volatile sig_atomic_t signalled;
 
@@ -38,9 +37,9 @@ static uint64_t tag_of(uint32_t flow, uint32_t number)
     return (uint64_t)flow << 32 | number;
 }
 
-static void format_id(const struct run *run, char id[ID_BYTES], uint32_t flow, uint32_t number)
+static void format_id(const struct run *run, char id[AUDIT_ID_BYTES], uint32_t flow, uint32_t number)
 {
-    snprintf(id, ID_BYTES, "m-%08x-%u-%u", (uint32_t)run->options->seed, flow, number);
+    audit_id(run->audit, flow, number, id);
 }
 
 static void send_message(struct run *run, uint32_t flow, uint32_t number)
@@ -48,7 +47,7 @@ static void send_message(struct run *run, uint32_t flow, uint32_t number)
     static struct buffer body;
     struct user *from = &run->fleet.users[audit_flow_from(run->audit, flow)];
     struct user *to = &run->fleet.users[audit_flow_to(run->audit, flow)];
-    char id[ID_BYTES];
+    char id[AUDIT_ID_BYTES];
     format_id(run, id, flow, number);
     buffer_reset(&body);
     audit_body(run->audit, flow, number, &body);
@@ -63,7 +62,7 @@ static void send_receipt(struct run *run, uint32_t flow, uint32_t number)
     uint32_t recipient = audit_flow_to(run->audit, flow);
     struct user *from = &run->fleet.users[recipient];
     struct user *to = &run->fleet.users[audit_flow_from(run->audit, flow)];
-    char id[ID_BYTES], own_id[ID_BYTES + 2], extra[ID_BYTES + 64];
+    char id[AUDIT_ID_BYTES], own_id[AUDIT_ID_BYTES + 2], extra[AUDIT_ID_BYTES + 64];
     if (!client_may_send(&from->client))
         return; /* it is leaving: the message comes again, and then has its receipt */
     format_id(run, id, flow, number);

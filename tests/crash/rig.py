@@ -33,8 +33,10 @@ def run(*command, **kwargs):
 class Broker:
     """A sandbox of this test's own, in a network namespace of its own."""
 
-    def __init__(self, build, directory, settings=(), preload=None, faults=None):
+    def __init__(self, build, directory, settings=(), preload=None, faults=None, tools=None):
+        """`tools` is the build of auditor and load, when it is not the broker's."""
         self.build = os.path.abspath(build)
+        self.tools = tools or self.build
         self.directory = directory
         self.settings = settings
         self.environment = dict(os.environ, GODWIT_SANDBOX_DIR=directory,
@@ -101,6 +103,23 @@ class Broker:
     def counter(self, group, name):
         return self.ctl("counters", "--all")["counters"][group][name]
 
+    def stop(self):
+        """Ends the broker in order, and leaves its store."""
+        os.kill(self.pid, signal.SIGTERM)
+        wait_until(lambda: not os.path.exists(f"/proc/{self.pid}"), "the end of the broker")
+
+    def audit(self, *logs, store=None):
+        """What godwit-audit finds wrong with the store of a broker that has ended: '' or its
+        report."""
+        command = [f"{self.tools}/tests/audit/godwit-audit", "--config", f"{self.directory}/config",
+                   "--users", f"u%@{self.where['domain']}", *(["--store", store] if store else []),
+                   *logs]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=WAIT_S, check=False)
+        text = done.stdout.decode() + done.stderr.decode()
+        print(text, end="", flush=True)
+        return "" if done.returncode == 0 else text
+
     def log(self):
         return subprocess.run(self.command("log", "-n", "40"), env=self.environment, check=False,
                               capture_output=True, timeout=60).stdout.decode(errors="replace")
@@ -144,7 +163,7 @@ class Load:
         self.directory = directory
         self.path = f"{directory}/load.log"
         command = broker.command(
-            "exec", f"{broker.build}/bench/load/godwit-load", "chat", "--reconnect",
+            "exec", f"{broker.tools}/bench/load/godwit-load", "chat", "--reconnect",
             "--messages", "0", "--host", broker.where["host"], "--port", str(broker.where["port"]),
             "--domain", broker.where["domain"], "--password", "secret", "--pairs", str(pairs),
             "--rate", str(rate), "--window", "64", "--seed", str(seed), "--deadline", str(seconds),
