@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Group commit: what all clients have appended becomes one durable append to the log. */
+#include "mutant.h"
 #include "store_int.h"
 
 #include <errno.h>
@@ -179,13 +180,16 @@ unsigned gw_store_commit_poll(struct gw_store *s)
     unsigned n = s->again_count > 0 ? gather_again(s) : gather(s);
     if (n == 0)
         return 0;
+    if (GW_IS_MUTANT(early_ack))
+        complete_all(s, n);
     int err =
         s->ops->log_append(s->engine, s->log_entries, n, s->cfg.durability == GW_DURABILITY_SYNC);
     if (err) {
         hold(s, n, err);
     } else {
         hand_over(s, n, store_now_us(s));
-        complete_all(s, n);
+        if (!GW_IS_MUTANT(early_ack))
+            complete_all(s, n);
     }
     wake_up(&s->storage_wake);
     return err ? 0 : n;
