@@ -14,7 +14,8 @@ struct pages {
 static const char *rows_name_of(const char *method)
 {
     static const char *const names[][2] = {
-        {"user.list", "accounts"}, {"session.list", "sessions"}, {"conn.list", "connections"}};
+        {"user.list", "accounts"}, {"session.list", "sessions"}, {"conn.list", "connections"},
+        {"neighbour.list", "neighbours"}};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(method, names[i][0]) == 0)
             return names[i][1];

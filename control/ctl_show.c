@@ -194,6 +194,24 @@ static void show_sessions(const json_t *rows)
     ctl_table_print(&t, stdout);
 }
 
+static void show_neighbours(const json_t *rows)
+{
+    struct ctl_table t = {.columns = 5,
+                          .heads = {"ADDRESS", "ETHERNET", "STATE", "HEARD", "CORE"},
+                          .right = {[3] = true, [4] = true}};
+    char buf[40];
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *n = json_array_get(rows, i);
+        bool known = json_is_string(json_object_get(n, "ethernet"));
+        ctl_table_add(&t, text(n, "address"));
+        ctl_table_add(&t, known ? text(n, "ethernet") : "-");
+        ctl_table_add(&t, text(n, "state"));
+        ctl_table_add(&t, known ? span(number(n, "heard_ms") * 1000, buf) : "-");
+        ctl_table_addf(&t, "%d", (int)number(n, "lcore"));
+    }
+    ctl_table_print(&t, stdout);
+}
+
 /* ---- receipts ---- */
 
 /* How long after it was accepted a message came to a step. */
@@ -373,6 +391,8 @@ void ctl_show(const struct schema_command *c, const json_t *r)
         show_accounts(json_object_get(r, "accounts"));
     } else if (strcmp(m, "session.list") == 0) {
         show_sessions(json_object_get(r, "sessions"));
+    } else if (strcmp(m, "neighbour.list") == 0) {
+        show_neighbours(json_object_get(r, "neighbours"));
     } else if (strcmp(m, "session.end") == 0) {
         show_changed(r, "is logged out");
     } else if (strcmp(m, "conn.list") == 0) {

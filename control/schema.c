@@ -86,6 +86,13 @@ const struct schema_command schema_commands[] = {
      .example = "godwitctl session end alice",
      .params = {ACCOUNT("whose sessions")}},
 
+    {.method = "neighbour.list", .cli = "neighbour list", .summary = "list neighbours on the link",
+     .pages = true,
+     .detail = "What ARP and NDP have found, as each core knows it: the Ethernet address, whether it "
+               "is confirmed, and how long ago it was heard of.",
+     .example = "godwitctl neighbour list",
+     .params = {LIMIT("only so many"), CURSOR("where to go on")}},
+
     {.method = "conn.list", .cli = "conn list", .summary = "list TCP connections", .pages = true,
      .detail = "As TCP sees them, half-open ones and those in TIME-WAIT too, in no order. What comes "
                "or goes while they are listed may be missing or be there still. The first column is "

@@ -27,6 +27,9 @@ enum gw_command_op {
     /* Connections and TIME-WAIT entries here, behind the position `cursor` (0 starts): data holds a
      * struct gw_connection_query, and then a run of struct gw_connection_row. next, more. */
     GW_COMMAND_CONNECTIONS,
+    /* Neighbours on the link, as this lcore knows them, behind the position `cursor` (0 starts): a run
+     * of struct gw_net_neighbour (net/net.h). next, more. */
+    GW_COMMAND_NEIGHBOURS,
 };
 
 struct gw_command {

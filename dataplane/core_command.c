@@ -58,6 +58,15 @@ static void end_sessions(struct gw_core *c, const struct gw_command *q, struct g
     r->count = n < 0 ? 0 : (uint32_t)n;
 }
 
+static void list_neighbours(struct gw_core *c, const struct gw_command *q, struct gw_command_reply *r)
+{
+    uint32_t at = (uint32_t)q->cursor;
+    r->count = gw_net_neighbours(c->net, &at, q->data, q->data_len / sizeof(struct gw_net_neighbour));
+    r->len = r->count * (uint32_t)sizeof(struct gw_net_neighbour);
+    r->next = at;
+    r->more = at != 0;
+}
+
 unsigned core_commands(struct gw_core *c)
 {
     struct gw_command q;
@@ -74,6 +83,9 @@ unsigned core_commands(struct gw_core *c)
         break;
     case GW_COMMAND_CONNECTIONS:
         core_connections(c, &q, &r);
+        break;
+    case GW_COMMAND_NEIGHBOURS:
+        list_neighbours(c, &q, &r);
         break;
     default:
         r.status = -ENOSYS;

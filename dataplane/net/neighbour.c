@@ -9,6 +9,7 @@
 /* Bounds of one call. */
 #define EVICT_STEPS_MAX   64
 #define ADVANCE_STEPS_MAX 256
+#define LIST_STEPS_MAX    512
 
 static uint64_t reachable_us(const struct gw_sipkey *key)
 {
@@ -356,4 +357,25 @@ uint64_t neighbours_next_deadline_us(const struct neighbours *t)
         if (t->first[a] != 0 && t->entries[t->first[a]].due_us < next)
             next = t->entries[t->first[a]].due_us;
     return next;
+}
+
+/* ---- for operators ---- */
+
+unsigned gw_net_neighbours(const struct gw_net *n, uint32_t *at, struct gw_net_neighbour *out,
+                           unsigned max)
+{
+    const struct neighbours *t = &n->neighbours;
+    unsigned count = 0;
+    for (unsigned step = 0; step < LIST_STEPS_MAX && count < max && *at < t->limit; step++) {
+        const struct neighbour *e = &t->entries[++*at];
+        if (e->state == NEIGHBOUR_FREE)
+            continue;
+        out[count] = (struct gw_net_neighbour){
+            .ip = e->ip, .state = e->state, .heard_us = n->now_us - e->heard_us};
+        memcpy(out[count].mac, e->mac, sizeof(e->mac));
+        count++;
+    }
+    if (*at >= t->limit)
+        *at = 0;
+    return count;
 }

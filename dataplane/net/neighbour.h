@@ -18,6 +18,7 @@
 
 #include "../base/ip.h"
 #include "../base/siphash.h"
+#include "net.h"
 #include "rate.h"
 
 /* Confirmed for this long; the time is drawn at start between these, so that hosts do not ask in step
@@ -39,13 +40,9 @@
 #define NEIGHBOUR_PARKED_MAX     64
 
 enum neighbour_state {
-    NEIGHBOUR_FREE,
-    NEIGHBOUR_RESOLVING, /* everybody is asked; there is no address yet */
-    NEIGHBOUR_REACHABLE, /* confirmed lately */
-    NEIGHBOUR_STALE,     /* not confirmed lately, and not used since */
-    NEIGHBOUR_DELAY,     /* used, and soon to be asked */
-    NEIGHBOUR_PROBING,   /* it is asked, by the address that it has */
-    NEIGHBOUR_DOUBTED,   /* everybody is asked: somebody claims that it has another address */
+#define X(name, text) NEIGHBOUR_##name,
+    GW_NET_NEIGHBOUR_STATES(X)
+#undef X
 };
 
 /* Entries that wait for something are in one list for each length of waiting. */
@@ -69,8 +66,6 @@ struct neighbour_parked {
     uint32_t len; /* 0: the slot is free */
     uint8_t *frame;
 };
-
-struct gw_net;
 
 struct neighbours {
     struct neighbour *entries; /* 1 .. limit */

@@ -71,6 +71,31 @@ typedef void (*gw_net_share_fn)(void *ctx, const uint8_t *frame, uint32_t len);
 void gw_net_set_share(struct gw_net *n, gw_net_share_fn share, void *ctx);
 void gw_net_input_shared(struct gw_net *n, uint64_t now_us, const uint8_t *frame, uint32_t len);
 
+/* ---- for operators ---- */
+
+/* RFC 4861 section 7.3.2, and one more: docs/NET.md. */
+#define GW_NET_NEIGHBOUR_STATES(X)                                                                 \
+    X(FREE, "free")                                                                                \
+    X(RESOLVING, "resolving") /* everybody is asked; there is no address yet */                    \
+    X(REACHABLE, "reachable") /* confirmed lately */                                               \
+    X(STALE, "stale")         /* not confirmed lately, and not used since */                       \
+    X(DELAY, "delay")         /* used, and soon to be asked */                                     \
+    X(PROBING, "probing")     /* it is asked, by the address that it has */                        \
+    X(DOUBTED, "doubted")     /* everybody is asked: somebody claims another address for it */
+
+struct gw_net_neighbour {
+    struct gw_ip ip;
+    uint8_t mac[6]; /* unless it is resolving */
+    uint8_t state;  /* index into GW_NET_NEIGHBOUR_STATES */
+    uint8_t reserved;
+    uint64_t heard_us; /* ago: confirmed or, while stale or delayed, heard of */
+};
+
+/* Up to `max` neighbours behind position *at (0 starts), of a bounded part of the table. *at becomes
+ * the position reached, 0 at the end. Returns how many. */
+unsigned gw_net_neighbours(const struct gw_net *n, uint32_t *at, struct gw_net_neighbour *out,
+                           unsigned max);
+
 /* See net/counters.h for the list (X-macro GW_NET_COUNTERS). */
 struct gw_net_counters;
 const struct gw_net_counters *gw_net_counters(const struct gw_net *n);

@@ -148,6 +148,16 @@ class Net(BystanderTest):
             await eventually(lambda name=counter: self.net_counter(name) > 0, f"{counter} stays 0")
             await stream.ping()
 
+    async def test_neighbours_are_shown(self):
+        """What ARP and NDP found is the Ethernet address that the kernel has."""
+        for host in self.hosts().values():
+            await (await self.login_to(host, self.broker.user())).ping()
+        link = device(self.broker.host)
+        mac = json.loads(run("ip", "-j", "link", "show", "dev", link))[0]["address"]
+        known = self.broker.ctl("neighbour", "list")["neighbours"]
+        for address in ("10.77.0.2", "fd00:77::2"):
+            self.assertIn((address, mac), [(n["address"], n["ethernet"]) for n in known])
+
     async def test_icmp_storm(self):
         """Errors that quote guesses harm no session (RFC 5927)."""
         stream = await self.login_to(self.broker.host6, self.broker.user())

@@ -130,6 +130,24 @@ static inline void rig_end_sessions(struct rig *rig, unsigned lcore, const struc
         atomic_fetch_add(&rig->account_gone, 1);
 }
 
+/* RIG_NEIGHBOURS a core, one position each, three an answer: the address ends in core and position. */
+#define RIG_NEIGHBOURS 8u
+static inline void rig_neighbours(unsigned lcore, const struct gw_command *c,
+                                  struct gw_command_reply *reply)
+{
+    struct gw_net_neighbour *rows = c->data;
+    uint64_t at = c->cursor;
+    for (; reply->count < 3 && at < RIG_NEIGHBOURS; at++, reply->count++)
+        rows[reply->count] = (struct gw_net_neighbour){
+            .ip = {.b = {0xfd, [14] = (uint8_t)lcore, [15] = (uint8_t)(at + 1)}},
+            .mac = {at == 0 ? 0 : 2, 0, 0, 0, 0, (uint8_t)at}, /* the first is not found yet */
+            .state = at == 0 ? 1 : 2,
+            .heard_us = at * 1000000};
+    reply->len = reply->count * (uint32_t)sizeof(*rows);
+    reply->more = at < RIG_NEIGHBOURS;
+    reply->next = at;
+}
+
 static inline unsigned rig_answer(struct rig *rig, unsigned lcore)
 {
     struct gw_command c;
@@ -141,6 +159,8 @@ static inline unsigned rig_answer(struct rig *rig, unsigned lcore)
         rig_sessions(rig, lcore, &c, &reply);
     else if (c.op == GW_COMMAND_CONNECTIONS)
         rig_connections(rig, lcore, &c, &reply);
+    else if (c.op == GW_COMMAND_NEIGHBOURS)
+        rig_neighbours(lcore, &c, &reply);
     else
         rig_end_sessions(rig, lcore, &c, &reply);
     pthread_mutex_unlock(&rig->lock);

@@ -482,6 +482,38 @@ CONTROL_TEST(control, sessions_of_one_account_are_listed_and_ended)
     close(fd);
 }
 
+CONTROL_TEST(control, neighbours_are_listed_in_pages)
+{
+    int fd = rig_connect(rig);
+    char *cursor = NULL;
+    unsigned seen = 0;
+    do {
+        json_t *r = rig_call(fd, "neighbour.list", json_pack("{s:i, s:s*}", "limit", 4, "cursor", cursor));
+        json_t *rows = json_object_get(r, "neighbours"), *row;
+        size_t i;
+        json_array_foreach(rows, i, row) {
+            char address[64];
+            unsigned lcore = seen / RIG_NEIGHBOURS, at = seen % RIG_NEIGHBOURS;
+            snprintf(address, sizeof(address), "fd00::%x", lcore << 8 | (at + 1));
+            cr_assert_str_eq(json_string_value(json_object_get(row, "address")), address);
+            cr_assert_eq(json_integer_value(json_object_get(row, "lcore")), lcore);
+            cr_assert_eq(json_integer_value(json_object_get(row, "heard_ms")), 1000 * at);
+            cr_assert_str_eq(json_string_value(json_object_get(row, "state")),
+                             at == 0 ? "resolving" : "reachable");
+            cr_assert_eq(json_is_null(json_object_get(row, "ethernet")), at == 0);
+            seen++;
+        }
+        cr_assert_leq(json_array_size(rows), 4);
+        free(cursor);
+        const char *next = json_string_value(json_object_get(r, "next"));
+        cursor = next != NULL ? strdup(next) : NULL;
+        json_decref(r);
+    } while (cursor != NULL);
+    cr_assert_eq(seen, RIG_NEIGHBOURS * RIG_LCORES);
+    rig_expect_error(fd, "neighbour.list", json_pack("{s:s}", "cursor", "9:0:0"), RPC_PARAMS);
+    close(fd);
+}
+
 CONTROL_TEST(control, stops_while_a_core_does_not_answer)
 {
     int fd = rig_connect(rig);

@@ -352,6 +352,8 @@ CONTROL_TEST(godwitctl, shows_what_there_is)
            "");
     expect(ctl(rig, "", "session", "end", "alice", NULL), 0, "is logged out, sessions ended: 1", "");
     expect(ctl(rig, "", "session", "end", "alice", NULL), 1, "", "has no sessions");
+    expect(ctl(rig, "", "neighbour", "list", NULL), 0, "fd00::1    -                  resolving", "");
+    expect(ctl(rig, "", "neighbour", "list", "--json", NULL), 0, "\"ethernet\": \"02:00:00:00:00:07\"", "");
     expect(ctl(rig, "", "lcore", "stat", NULL), 0, "STAGE", "");
     expect(ctl(rig, "", "counters", "--all", "--each", NULL), 0, "net@1", "");
     expect(ctl(rig, "", "config", NULL), 0, "xmpp.domain = \"example.org\"", "");

@@ -662,6 +662,31 @@ Test(nd, one_table_serves_both_families, .init = setup, .fini = teardown)
     cr_assert_eq(COUNT(neighbours_evicted), 1, "our own need makes room");
 }
 
+Test(nd, operators_see_the_table, .init = setup, .fini = teardown)
+{
+    struct gw_net_neighbour rows[NEIGHBOURS];
+    uint32_t at = 0;
+    cr_assert_eq(gw_net_neighbours(w.net, &at, rows, NEIGHBOURS), 0);
+    cr_assert_eq(at, 0);
+    hear_request_from(peer_mac, peer_ip);
+    cr_assert(emit6(gateway_ip6));
+    make_reachable(other_mac, peer_ip6);
+    pass_time(SECOND / 2);
+    /* One at a time, as a small buffer has it. */
+    cr_assert_eq(gw_net_neighbours(w.net, &at, rows, 1), 1);
+    cr_assert_eq(at, 1);
+    cr_assert_eq(rows[0].state, NEIGHBOUR_STALE);
+    cr_assert_arr_eq(rows[0].ip.b + 12, peer_ip, 4);
+    cr_assert_arr_eq(rows[0].mac, peer_mac, 6);
+    cr_assert_eq(rows[0].heard_us, SECOND / 2);
+    cr_assert_eq(gw_net_neighbours(w.net, &at, rows, NEIGHBOURS), 2);
+    cr_assert_eq(at, 0, "all seen");
+    cr_assert_eq(rows[0].state, NEIGHBOUR_RESOLVING);
+    cr_assert_arr_eq(rows[0].ip.b, gateway_ip6, 16);
+    cr_assert_eq(rows[1].state, NEIGHBOUR_REACHABLE);
+    cr_assert_arr_eq(rows[1].mac, other_mac, 6);
+}
+
 static unsigned shared_count;
 static struct packet shared_packet;
 static void keep_shared(void *ctx, const uint8_t *frame, uint32_t len)
