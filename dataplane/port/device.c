@@ -12,9 +12,10 @@
 #define ETHERNET_BYTES         18u /* header and one VLAN tag */
 #define ETHERNET_HEADER_BYTES  14u
 #define FRAME_BYTES_MIN        2048u
-/* The kernel queues at most netdev_max_backlog (1,000 as it comes) frames on their way out, so a
- * ring of more always has room and the driver, which would wait for it, never waits. Towards us it
- * has to last while the core does something else: 4,096 frames are 40 ms at 100,000 a second. */
+/* Towards us the ring has to last while the core does something else: 4,096 frames are 40 ms at 100,000
+ * a second. Away from us it never fills as long as the driver passes the kernel's queue by: what the
+ * interface below does not take at once is dropped there, and TCP repairs it. With that queue the ring
+ * fills behind a slow interface, and the driver waits in poll until there is room. */
 #define AF_PACKET_FRAMES     4096u
 #define AF_PACKET_QUEUES_MAX 16u
 /* net_tap cuts in software, from a pool of 128 buffers of which a piece needs two and each boundary
@@ -71,17 +72,28 @@ static bool is_driver(const char *device, const char *driver)
     return strncmp(device, driver, strlen(driver)) == 0;
 }
 
+static bool is_af_packet(const char *device)
+{
+    return is_driver(device, "net_af_packet") || is_driver(device, "eth_af_packet");
+}
+
+bool device_may_wait(const char *device)
+{
+    return is_af_packet(device) && strstr(device, ",qdisc_bypass=0") != NULL;
+}
+
 void device_complete(char out[DEVICE_ARGS_BYTES], const char *device, unsigned queue_count,
                      uint16_t mtu)
 {
     check(strlen(device) <= DEVICE_NAME_BYTES_MAX);
     strcpy(out, device);
-    if (is_driver(device, "net_af_packet") || is_driver(device, "eth_af_packet")) {
+    if (is_af_packet(device)) {
         complete(out, "qpairs",
                  queue_count < AF_PACKET_QUEUES_MAX ? queue_count : AF_PACKET_QUEUES_MAX);
         complete(out, "framesz", device_frame_bytes(mtu));
         complete(out, "blocksz", 64 * 1024);
         complete(out, "framecnt", AF_PACKET_FRAMES);
+        complete(out, "qdisc_bypass", 1);
     } else if (is_driver(device, "net_af_xdp")) {
         complete(out, "queue_count", queue_count);
     }

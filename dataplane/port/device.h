@@ -17,6 +17,8 @@ void device_name(char out[DEVICE_NAME_BYTES_MAX + 1], const char *device);
 /* Adds queues, frame size and ring length for drivers whose defaults do not fit. */
 void device_complete(char out[DEVICE_ARGS_BYTES], const char *device, unsigned queue_count,
                      uint16_t mtu);
+/* Its arguments make the driver wait inside of a send: not for a polled core. */
+bool device_may_wait(const char *device);
 /* Bytes that one received frame may take in the driver's own buffers. */
 uint32_t device_frame_bytes(uint16_t mtu);
 

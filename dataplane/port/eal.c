@@ -108,6 +108,11 @@ int gw_eal_init(struct gw_eal **out, const struct gw_eal_config *cfg)
         fprintf(stderr, "port: the device's name is too long: %s\n", cfg->device);
         return -EINVAL;
     }
+    if (device_may_wait(cfg->device)) {
+        fprintf(stderr, "port: %s: with qdisc_bypass=0 the driver waits for the kernel's queue, and "
+                "a polled core must not: leave it out\n", cfg->device);
+        return -EINVAL;
+    }
     struct gw_eal *e = calloc(1, sizeof(*e));
     if (e == NULL)
         return -ENOMEM;

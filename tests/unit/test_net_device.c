@@ -33,11 +33,13 @@ Test(device, gets_the_arguments_that_its_user_left_out)
         const char *completed;
     } cases[] = {
         {"net_af_packet0,iface=gw1", 2, 1500,
-         "net_af_packet0,iface=gw1,qpairs=2,framesz=2048,blocksz=65536,framecnt=4096"},
+         "net_af_packet0,iface=gw1,qpairs=2,framesz=2048,blocksz=65536,framecnt=4096,"
+         "qdisc_bypass=1"},
         {"net_af_packet0,iface=gw1,framecnt=512,qpairs=1", 2, 9000,
-         "net_af_packet0,iface=gw1,framecnt=512,qpairs=1,framesz=16384,blocksz=65536"},
+         "net_af_packet0,iface=gw1,framecnt=512,qpairs=1,framesz=16384,blocksz=65536,qdisc_bypass=1"},
         {"net_af_packet0,iface=gw1", 20, 1500, /* the driver knows 16 */
-         "net_af_packet0,iface=gw1,qpairs=16,framesz=2048,blocksz=65536,framecnt=4096"},
+         "net_af_packet0,iface=gw1,qpairs=16,framesz=2048,blocksz=65536,framecnt=4096,"
+         "qdisc_bypass=1"},
         {"net_af_xdp0,iface=gw1", 1, 1500, "net_af_xdp0,iface=gw1,queue_count=1"},
         {"net_tap0,iface=gwtap", 1, 1500, "net_tap0,iface=gwtap"},
     };
@@ -66,4 +68,12 @@ Test(device, drivers_that_cannot_what_they_say)
     cr_assert(device_tso_v6("net_ice"));
     cr_assert_eq(device_mtu_extra("net_tap"), 14);
     cr_assert_eq(device_mtu_extra("net_ice"), 0);
+}
+
+Test(device, may_not_be_asked_to_wait)
+{
+    cr_assert(device_may_wait("net_af_packet0,iface=gw1,qdisc_bypass=0"));
+    cr_assert_not(device_may_wait("net_af_packet0,iface=gw1,qdisc_bypass=1"));
+    cr_assert_not(device_may_wait("net_af_packet0,iface=gw1"));
+    cr_assert_not(device_may_wait("net_tap0,qdisc_bypass=0"));
 }

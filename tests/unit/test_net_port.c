@@ -215,6 +215,13 @@ Test(port, says_when_there_is_no_such_device, .init = setup, .fini = teardown)
     cr_assert_null(dpdk);
 }
 
+Test(port, refuses_a_driver_that_would_wait, .init = setup, .fini = teardown)
+{
+    snprintf(device, sizeof(device), "net_af_packet0,iface=none,qdisc_bypass=0");
+    cr_assert_eq(open_port(1), -EINVAL);
+    cr_assert_null(eal);
+}
+
 static int note(void *arg)
 {
     *(int *)arg = 42;
