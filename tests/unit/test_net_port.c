@@ -9,12 +9,14 @@
 
 #include "../../dataplane/port/dpdk.h"
 #include "../../dataplane/port/eal.h"
+#include "../../dataplane/port/ports.h"
 
 #define DEVICE_BYTES 256
 #define FRAME_BYTES  60
 
 static struct gw_eal *eal;
 static struct gw_dpdk *dpdk;
+static struct gw_ports *ports;
 static char folder[] = "/tmp/godwit-port-XXXXXX";
 static char device[DEVICE_BYTES];
 
@@ -51,6 +53,7 @@ static void remove_file(const char *name)
 
 static void teardown(void)
 {
+    gw_ports_free(&ports);
     gw_dpdk_free(&dpdk);
     gw_eal_free(&eal);
     remove_file("in");
@@ -238,4 +241,103 @@ Test(port, lcores_run_what_they_are_given, .init = setup, .fini = teardown)
         cr_assert_eq(gw_eal_wait(eal, lcore), 7);
         cr_assert_eq(seen, 42);
     }
+}
+
+/* ---- a device as ports of lcores ---- */
+
+static int open_ports(unsigned lcores, unsigned queues, enum gw_dispatch_mode mode)
+{
+    static const int cpus[] = {0, 0};
+    struct gw_ports_config cfg = {.device = device,
+                                  .mtu = 1500,
+                                  .lcore_count = lcores,
+                                  .queue_count = queues,
+                                  .mode = mode,
+                                  .key = {1, 2, 3}};
+    struct gw_eal_config eal_cfg = {
+        .name = "godwit-test",
+        .lcore_cpus = cpus,
+        .lcore_count = lcores,
+        .memory_mib = gw_ports_memory_mib(&cfg),
+        .device = device,
+        .queue_count = gw_ports_queues_wanted(&cfg),
+        .mtu = 1500,
+    };
+    cr_assert_eq(gw_eal_init(&eal, &eal_cfg), 0);
+    return gw_ports_open(&ports, &cfg);
+}
+
+static void use_memif(void)
+{
+    snprintf(device, sizeof(device), "net_memif0,role=server,socket-abstract=no,socket=%s/memif",
+             folder);
+}
+
+static unsigned sets_of(unsigned lcore)
+{
+    struct gw_counter_set sets[GW_PORTS_COUNTER_SETS];
+    return gw_ports_counter_sets(ports, lcore, sets);
+}
+
+Test(ports, a_device_with_too_few_queues_is_dispatched, .init = setup, .fini = teardown)
+{
+    enum { FRAMES = 100 };
+    use_pcap(FRAMES);
+    cr_assert_eq(open_ports(2, 0, GW_DISPATCH_AUTO), 0);
+    cr_assert_eq(gw_ports_queue_count(ports), 1);
+    cr_assert(gw_ports_dispatches(ports));
+    cr_assert_not_null(gw_ports_steer(ports));
+    cr_assert_eq(sets_of(0), 2);
+    cr_assert_eq(sets_of(1), 1, "it has no queue");
+    struct gw_port *p = gw_ports_at(ports, 0);
+    unsigned got = 0;
+    for (unsigned n; got < FRAMES; got += n) { /* which are not IP: they stay */
+        struct gw_frame frames[GW_PORT_BURST_MAX];
+        n = p->ops->rx(p, frames, GW_PORT_BURST_MAX);
+        cr_assert_gt(n, 0);
+        p->ops->rx_release(p, frames, n);
+    }
+    cr_assert_eq(got, FRAMES);
+}
+
+Test(ports, nobody_dispatches_where_the_port_shall, .init = setup, .fini = teardown)
+{
+    use_pcap(1);
+    cr_assert_eq(open_ports(2, 0, GW_DISPATCH_PORT), -ENOTSUP);
+    cr_assert_null(ports);
+}
+
+Test(ports, as_many_queues_as_were_asked_for, .init = setup, .fini = teardown)
+{
+    use_memif();
+    cr_assert_eq(open_ports(2, 1, GW_DISPATCH_AUTO), 0);
+    cr_assert_eq(gw_ports_queue_count(ports), 1);
+    cr_assert(gw_ports_dispatches(ports));
+}
+
+Test(ports, queues_that_know_nothing_of_us_are_dispatched, .init = setup, .fini = teardown)
+{
+    use_memif();
+    cr_assert_eq(open_ports(2, 0, GW_DISPATCH_AUTO), 0);
+    cr_assert_eq(gw_ports_queue_count(ports), 2);
+    cr_assert(gw_ports_dispatches(ports));
+    cr_assert_eq(sets_of(1), 2);
+}
+
+Test(ports, or_trusted_when_asked_to, .init = setup, .fini = teardown)
+{
+    use_memif();
+    cr_assert_eq(open_ports(2, 0, GW_DISPATCH_PORT), 0);
+    cr_assert_eq(gw_ports_queue_count(ports), 2);
+    cr_assert_not(gw_ports_dispatches(ports));
+    cr_assert_null(gw_ports_steer(ports), "only the device knows");
+    cr_assert_eq(sets_of(1), 1);
+}
+
+Test(ports, one_lcore_needs_no_dispatch, .init = setup, .fini = teardown)
+{
+    use_pcap(1);
+    cr_assert_eq(open_ports(1, 0, GW_DISPATCH_SOFTWARE), 0);
+    cr_assert_not(gw_ports_dispatches(ports));
+    cr_assert_not_null(gw_ports_steer(ports));
 }
