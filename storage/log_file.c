@@ -485,11 +485,12 @@ int log_file_read(struct log_file *l, uint64_t from,
     }
     free(buf);
     l->newest = n > 0 ? used[n - 1] : NULL;
-    if (l->newest != NULL)
-        l->newest->suspect = l->options.again;
     l->generation = n > 0 ? l->newest->generation : 0;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        /* All of them: which one failed an earlier time is not remembered. */
+        used[i]->suspect = l->options.again;
         set_direct(l, used[i]->fd);
+    }
     (void)log_file_prepare(l);
     return err;
 }

@@ -333,3 +333,34 @@ Test(store_rocksdb, a_log_that_cannot_grow_waits)
     cr_assert_eq(done_count, submitted);
     rig_end(&rig);
 }
+
+/* Also when something else fails before that file is given up. */
+Test(store_rocksdb, a_log_file_that_failed_is_never_written_again)
+{
+    struct rig rig;
+    static char body[60000];
+    memset(body, 'x', sizeof(body) - 1);
+    rig_begin(&rig, "rocksdb");
+    rig_open(&rig);
+    rig_put(&rig, 1, 1, "one");
+    break_writes(&rig, IO_FAULTS_WRITE, 1);
+    struct held_append *a = submit_message(&rig, 0, 1, 2, "two");
+    pass_time(&rig, 2);
+    expect_done(&rig, 0, a);
+    rig_put(&rig, 1, 3, "three");
+    break_writes(&rig, IO_FAULTS_WRITE, 1);
+    cr_assert_eq(rig_cas(&rig, GW_NS_SESSION, "k", 0, "v", NULL), -EIO);
+    heal(&rig);
+    pass_time(&rig, 2);
+    cr_assert_eq(rig_counter(gw_store_counters_storage(rig.store), "failures"), 2);
+    /* Enough for every file to have its turn. */
+    for (unsigned i = 4; i < 500; i++) {
+        rig_put(&rig, 1, i, body);
+        rig_take(&rig, 1, i, i);
+        if (i % 20 == 0)
+            pass_time(&rig, 12);
+    }
+    check_nothing_repeated();
+    rig_assert_mailbox(&rig, 1, 0, "1:one 2:two 3:three ");
+    rig_end(&rig);
+}
