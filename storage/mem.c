@@ -497,6 +497,8 @@ static bool mem_log_trim_frees(struct gw_engine *e, uint64_t below)
 
 static void log_cut_below(struct gw_mem_disk *d, size_t n)
 {
+    if (n == 0)
+        return; /* an empty log has no array yet */
     for (size_t i = 0; i < n; i++)
         ordered_blob_put(d->log[i].segment);
     memmove(d->log, d->log + n, (d->log_count - n) * sizeof(*d->log));
