@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "commands_conn_filter.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define V4_BITS 96u /* of the prefix that makes an IPv4 address an IPv6 one */
 
 static bool parse_number(const char *text, unsigned long max, unsigned long *out)
 {
@@ -16,15 +13,6 @@ static bool parse_number(const char *text, unsigned long max, unsigned long *out
     errno = 0;
     *out = strtoul(text, &end, 10);
     return errno == 0 && *end == '\0' && *out <= max;
-}
-
-static bool parse_address(const char *text, struct gw_ip *out)
-{
-    uint8_t v4[4];
-    if (inet_pton(AF_INET, text, v4) != 1)
-        return inet_pton(AF_INET6, text, out->b) == 1;
-    *out = gw_ip_from_v4(v4);
-    return true;
 }
 
 /* Takes ":PORT" off an IPv4 address, "]:PORT" and the brackets off an IPv6 one. */
@@ -61,7 +49,7 @@ static bool take_prefix(char *address, unsigned long *bits)
 
 bool conn_filter_parse_remote(const char *text, struct gw_tcp_filter *f)
 {
-    char copy[INET6_ADDRSTRLEN + 16], *address = copy;
+    char copy[GW_IP_TEXT_BYTES + 16], *address = copy;
     unsigned long bits;
     if (strlen(text) >= sizeof(copy))
         return false;
@@ -70,13 +58,13 @@ bool conn_filter_parse_remote(const char *text, struct gw_tcp_filter *f)
         return false;
     if (bits == UINT8_MAX && !take_port(&address, &f->remote_port))
         return false;
-    if (!parse_address(address, &f->remote))
+    if (!gw_ip_parse(address, &f->remote.ip))
         return false;
-    bool v4 = gw_ip_is_v4(&f->remote) && strchr(address, '.') != NULL;
+    bool v4 = gw_ip_is_v4(&f->remote.ip) && strchr(address, '.') != NULL;
     unsigned long most = v4 ? 32 : 128;
     if (bits == UINT8_MAX)
         bits = most;
-    f->remote_bits = (uint8_t)(bits + (v4 ? V4_BITS : 0));
+    f->remote.bits = (uint8_t)(bits + (v4 ? GW_IP_V4_BITS : 0));
     return bits <= most;
 }
 

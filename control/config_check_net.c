@@ -111,8 +111,8 @@ static void check_range(struct config_reader *r, const struct gw_ip_prefix *rang
         const struct gw_ip_prefix *net = &c->addresses[i];
         struct gw_ip first = edge_of(net, false), last = edge_of(net, true);
         if (v4 && has_edges(net) && (gw_ip_in(range, &first) || gw_ip_in(range, &last))) {
-            char text[CONFIG_NET_TEXT_BYTES];
-            config_format_ip(gw_ip_in(range, &first) ? &first : &last, text, sizeof(text));
+            char text[GW_IP_TEXT_BYTES];
+            gw_ip_format(gw_ip_in(range, &first) ? &first : &last, text);
             refuse(r, "ranges", range, "in which is %s, the network or broadcast address of one of "
                    "port.addresses, accepted: ranges without it", text);
         }

@@ -1,27 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config_net.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "../dataplane/base/check.h"
-
-#define V4_BITS 96u /* of the prefix under which IPv4 addresses lie */
 
 static const struct gw_ip every;
 
 /* ---- pieces ---- */
 
-/* A literal address in either family; mapped ones are written as IPv4. */
+/* Mapped addresses are written as IPv4. */
+static bool is_written_well(const char *text, const struct gw_ip *ip)
+{
+    return gw_ip_is_v4(ip) == (strchr(text, ':') == NULL);
+}
+
+/* A literal address in either family. */
 static bool parse_ip(const char *text, struct gw_ip *out)
 {
-    uint8_t v4[4];
-    if (inet_pton(AF_INET, text, v4) == 1) {
-        *out = gw_ip_from_v4(v4);
-        return true;
-    }
-    return inet_pton(AF_INET6, text, out->b) == 1 && !gw_ip_is_v4(out);
+    return gw_ip_parse(text, out) && is_written_well(text, out);
 }
 
 /* Decimal digits alone. */
@@ -47,16 +43,7 @@ static const char *cut(const char *text, const char *separator, char out[CONFIG_
 
 static bool parse_prefix(const char *text, struct gw_ip_prefix *out)
 {
-    char address[CONFIG_NET_TEXT_BYTES];
-    unsigned bits;
-    const char *length = cut(text, "/", address);
-    if (length == NULL || !parse_ip(address, &out->ip))
-        return false;
-    bool v4 = gw_ip_is_v4(&out->ip);
-    if (!parse_number(length, v4 ? 32 : 128, &bits))
-        return false;
-    out->bits = (uint8_t)(bits + (v4 ? V4_BITS : 0));
-    return true;
+    return gw_ip_parse_prefix(text, out) && is_written_well(text, &out->ip);
 }
 
 static bool has_host_bits(const struct gw_ip_prefix *p)
@@ -67,18 +54,12 @@ static bool has_host_bits(const struct gw_ip_prefix *p)
     return false;
 }
 
-void config_format_ip(const struct gw_ip *ip, char *out, size_t cap)
-{
-    bool v4 = gw_ip_is_v4(ip);
-    check(inet_ntop(v4 ? AF_INET : AF_INET6, ip->b + (v4 ? 12 : 0), out, (socklen_t)cap) != NULL);
-}
-
 static void format_prefix(const void *element, char *out, size_t cap)
 {
     const struct gw_ip_prefix *p = element;
-    char ip[INET6_ADDRSTRLEN];
-    config_format_ip(&p->ip, ip, sizeof(ip));
-    snprintf(out, cap, "%s/%u", ip, p->bits - (gw_ip_is_v4(&p->ip) ? V4_BITS : 0));
+    char ip[GW_IP_TEXT_BYTES];
+    gw_ip_format(&p->ip, ip);
+    snprintf(out, cap, "%s/%u", ip, p->bits - (gw_ip_is_v4(&p->ip) ? GW_IP_V4_BITS : 0));
 }
 
 /* ---- forms ---- */
@@ -119,7 +100,7 @@ static bool parse_route(const char *text, void *element)
     if (strcmp(to, "default") == 0) {
         r->to = (struct gw_ip_prefix){every, 0};
         if (v4)
-            r->to = (struct gw_ip_prefix){gw_ip_from_v4((const uint8_t[4]){0}), V4_BITS};
+            r->to = (struct gw_ip_prefix){gw_ip_from_v4((const uint8_t[4]){0}), GW_IP_V4_BITS};
         return true;
     }
     return parse_prefix(to, &r->to) && gw_ip_is_v4(&r->to.ip) == v4 && !has_host_bits(&r->to);
@@ -128,10 +109,10 @@ static bool parse_route(const char *text, void *element)
 static void format_route(const void *element, char *out, size_t cap)
 {
     const struct gw_ip_route *r = element;
-    char to[INET6_ADDRSTRLEN + 4] = "default", via[INET6_ADDRSTRLEN];
-    if (r->to.bits > (gw_ip_is_v4(&r->via) ? V4_BITS : 0))
+    char to[GW_IP_TEXT_BYTES + 4] = "default", via[GW_IP_TEXT_BYTES];
+    if (r->to.bits > (gw_ip_is_v4(&r->via) ? GW_IP_V4_BITS : 0))
         format_prefix(&r->to, to, sizeof(to));
-    config_format_ip(&r->via, via, sizeof(via));
+    gw_ip_format(&r->via, via);
     snprintf(out, cap, "%s via %s", to, via);
 }
 
@@ -159,10 +140,10 @@ static bool parse_listen(const char *text, void *element)
 static void format_listen(const void *element, char *out, size_t cap)
 {
     const struct gw_ip_port *p = element;
-    char ip[INET6_ADDRSTRLEN] = "*";
+    char ip[GW_IP_TEXT_BYTES] = "*";
     bool any = gw_ip_eq(&p->ip, &every);
     if (!any)
-        config_format_ip(&p->ip, ip, sizeof(ip));
+        gw_ip_format(&p->ip, ip);
     snprintf(out, cap, any || gw_ip_is_v4(&p->ip) ? "%s:%u" : "[%s]:%u", ip, p->port);
 }
 

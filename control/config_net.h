@@ -23,7 +23,4 @@ extern const struct setting_form config_form_range;   /* struct gw_ip_prefix, no
 extern const struct setting_form config_form_route;   /* struct gw_ip_route */
 extern const struct setting_form config_form_listen;  /* struct gw_ip_port */
 
-/* "10.77.0.1", "fd00::1". */
-void config_format_ip(const struct gw_ip *ip, char *out, size_t cap);
-
 #endif

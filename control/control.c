@@ -45,9 +45,8 @@ bool control_account_param(struct control *c, struct rpc_request **rq, const cha
 
 json_t *control_address_json(const struct gw_ip *ip)
 {
-    char text[INET6_ADDRSTRLEN];
-    bool v4 = gw_ip_is_v4(ip);
-    check(inet_ntop(v4 ? AF_INET : AF_INET6, ip->b + (v4 ? 12 : 0), text, sizeof(text)));
+    char text[GW_IP_TEXT_BYTES];
+    gw_ip_format(ip, text);
     return json_string(text);
 }
 

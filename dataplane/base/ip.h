@@ -23,6 +23,15 @@ static inline bool gw_ip_is_v4(const struct gw_ip *ip)
     return memcmp(ip->b, prefix, sizeof(prefix)) == 0;
 }
 
+/* Bits of that prefix: an IPv4 prefix length of ours is this much more than the one people write. */
+#define GW_IP_V4_BITS 96u
+
+/* A literal address of either family ("10.77.0.1", "fd00::1"); false when it is none. */
+bool gw_ip_parse(const char *text, struct gw_ip *out);
+/* The same the other way. */
+#define GW_IP_TEXT_BYTES 46u
+void gw_ip_format(const struct gw_ip *ip, char out[GW_IP_TEXT_BYTES]);
+
 static inline bool gw_ip_eq(const struct gw_ip *a, const struct gw_ip *b)
 {
     return memcmp(a->b, b->b, sizeof(a->b)) == 0;
@@ -41,6 +50,9 @@ static inline bool gw_ip_in(const struct gw_ip_prefix *p, const struct gw_ip *ip
     return memcmp(p->ip.b, ip->b, whole) == 0 &&
            (rest == 0 || ((p->ip.b[whole] ^ ip->b[whole]) & (0xff00 >> rest)) == 0);
 }
+
+/* "10.77.0.1/24", "fd00::1/64"; false when it is none. */
+bool gw_ip_parse_prefix(const char *text, struct gw_ip_prefix *out);
 
 /* What goes to addresses in `to` is given to the router `via`. */
 struct gw_ip_route {

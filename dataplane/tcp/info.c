@@ -16,20 +16,12 @@ uint32_t gw_tcp_info_next(const struct gw_tcp *t, uint32_t position)
     return next - t->cfg.conn_limit < t->time_waits.fresh ? next : 0;
 }
 
-static bool has_remote(const struct gw_tcp_filter *f, const struct gw_ip *remote)
-{
-    unsigned whole = f->remote_bits / 8, rest = f->remote_bits % 8;
-    if (memcmp(remote->b, f->remote.b, whole) != 0)
-        return false;
-    return rest == 0 || (remote->b[whole] ^ f->remote.b[whole]) >> (8 - rest) == 0;
-}
-
 static bool fits(const struct gw_tcp_filter *f, uint8_t state, const struct gw_tcp_tuple *tuple)
 {
     return (f->states == 0 || (f->states >> state & 1)) &&
            (f->local_port == 0 || f->local_port == tuple->local_port) &&
            (f->remote_port == 0 || f->remote_port == tuple->remote_port) &&
-           has_remote(f, &tuple->remote);
+           gw_ip_in(&f->remote, &tuple->remote);
 }
 
 static bool is_retransmitting(const struct conn *c)

@@ -101,8 +101,7 @@ struct gw_tcp_info {
 /* Which connections are meant; zero fields mean any. */
 struct gw_tcp_filter {
     uint32_t states;      /* a bit for each index into GW_TCP_STATES */
-    struct gw_ip remote;
-    uint8_t remote_bits;  /* of `remote`, as IPv6 (IPv4: 96 more) */
+    struct gw_ip_prefix remote;
     bool retransmitting;  /* something is lost, or a timeout has not been answered */
     uint16_t local_port, remote_port;
     uint32_t queued_min;  /* bytes to send, or unread ones, at least */

@@ -13,8 +13,8 @@ static void expect_remote(const char *text, const uint8_t last[4], unsigned bits
 {
     struct gw_tcp_filter f = {0};
     cr_assert(conn_filter_parse_remote(text, &f), "%s", text);
-    cr_assert_eq(memcmp(f.remote.b + 12, last, 4), 0, "%s", text);
-    cr_assert_eq(f.remote_bits, bits, "%s: %u", text, f.remote_bits);
+    cr_assert_eq(memcmp(f.remote.ip.b + 12, last, 4), 0, "%s", text);
+    cr_assert_eq(f.remote.bits, bits, "%s: %u", text, f.remote.bits);
     cr_assert_eq(f.remote_port, port, "%s: %u", text, f.remote_port);
 }
 
@@ -142,7 +142,7 @@ CONTROL_TEST(conn, filters_reach_the_core)
     pthread_mutex_lock(&rig->lock);
     const struct gw_connection_query *q = &rig->query;
     cr_assert_eq(q->filter.states, 1u << 2);
-    cr_assert_eq(q->filter.remote_bits, 104);
+    cr_assert_eq(q->filter.remote.bits, 104);
     cr_assert_eq(q->filter.local_port, 5222);
     cr_assert_eq(q->filter.queued_min, 65536);
     cr_assert(q->filter.retransmitting);
@@ -214,7 +214,7 @@ CONTROL_TEST(conn, one_is_shown_by_id_or_by_peer)
     cr_assert_not_null(text(r, "conn"));
     pthread_mutex_lock(&rig->lock);
     cr_assert_eq(rig->query.filter.remote_port, 1222);
-    cr_assert_eq(rig->query.filter.remote_bits, 128);
+    cr_assert_eq(rig->query.filter.remote.bits, 128);
     pthread_mutex_unlock(&rig->lock);
     json_decref(r);
     rig_expect_error(fd, "conn.show", json_pack("{s:s}", "conn", "0:222"), RPC_NOT_FOUND);

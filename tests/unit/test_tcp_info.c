@@ -143,16 +143,16 @@ Test(tcp_info, filters_by_addresses_and_ports)
     struct script *s = script_open(NULL);
     script_run(s, OPEN);
     struct gw_tcp_tuple t = script_conn(s)->tuple;
-    struct gw_tcp_filter f = {.remote = t.remote, .remote_bits = 128,
+    struct gw_tcp_filter f = {.remote = {t.remote, 128},
                               .local_port = t.local_port, .remote_port = t.remote_port};
     cr_assert_eq(count(s, f), 1);
-    f.remote.b[15] ^= 1;
+    f.remote.ip.b[15] ^= 1;
     cr_assert_eq(count(s, f), 0);
-    f.remote_bits = 127;
+    f.remote.bits = 127;
     cr_assert_eq(count(s, f), 1);
-    f.remote.b[15] ^= 2;
+    f.remote.ip.b[15] ^= 2;
     cr_assert_eq(count(s, f), 0);
-    f.remote_bits = 120;
+    f.remote.bits = 120;
     cr_assert_eq(count(s, f), 1);
     f.local_port++;
     cr_assert_eq(count(s, f), 0);
