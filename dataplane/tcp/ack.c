@@ -111,10 +111,7 @@ bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s
     if (c->state == STATE_SYN_RECEIVED) {
         if (!seq_lt(c->snd_una, s->ack) || !seq_leq(s->ack, c->snd_nxt)) {
             COUNT(t, drop_ack);
-            /* An earlier SYN of the peer was answered by a cookie, perhaps, and this has overtaken
-             * the segment that shows it. */
-            if ((c->flags & CONN_ACTIVE) || !tcp_cookie_may_be(t, s))
-                tcp_reply_reset(t, s);
+            tcp_reply_reset(t, s);
             return false;
         }
     } else if (!is_acceptable(c, s->ack)) {
