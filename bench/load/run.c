@@ -451,15 +451,10 @@ static void close_run(struct run *run)
 
 static const struct mode *const modes[] = {&mode_chat, &mode_offline, &mode_login, &mode_idle};
 
-/* The modes below XMPP have a stack and options of their own. */
-static bool is_wire_mode(const char *word)
-{
-    return strcmp(word, "echo") == 0 || strcmp(word, "connect") == 0 || strcmp(word, "bulk") == 0;
-}
-
 int main(int argc, char **argv)
 {
-    if (argc > 1 && is_wire_mode(argv[1]))
+    /* The modes below XMPP have a stack and options of their own. */
+    if (argc > 1 && wire_is_mode(argv[1]))
         return wire_main(argc - 1, argv + 1);
     struct options options;
     int err = options_read(&options, argc, argv);

@@ -43,22 +43,6 @@ static void acked(void *ctx, gw_conn c, uint64_t position)
     fill(w, c);
 }
 
-static void peer_closed(void *ctx, gw_conn c)
-{
-    gw_tcp_shutdown(((struct wire *)ctx)->stack.tcp, c);
-}
-
-static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
-{
-    struct wire *w = ctx;
-    w->result.lost++;
-    w->failed = true;
-}
-
-static void deadline(void *ctx, gw_conn c)
-{
-}
-
 static bool turn(struct wire *w)
 {
     if (w->measure_from_us != 0 || !wire_open_all(w))
@@ -70,6 +54,11 @@ static bool turn(struct wire *w)
 }
 
 const struct wire_mode wire_bulk = {
-    .upcalls = {established, data, peer_closed, acked, closed, deadline, NULL},
+    .upcalls = {.established = established,
+                .data = data,
+                .peer_closed = stack_close_too,
+                .acked = acked,
+                .closed = wire_lost,
+                .deadline = stack_ignore_deadline},
     .turn = turn,
 };

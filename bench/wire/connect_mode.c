@@ -27,15 +27,6 @@ static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
     return len;
 }
 
-static void peer_closed(void *ctx, gw_conn c)
-{
-    gw_tcp_shutdown(((struct wire *)ctx)->stack.tcp, c);
-}
-
-static void acked(void *ctx, gw_conn c, uint64_t position)
-{
-}
-
 static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
 {
     struct wire *w = ctx;
@@ -44,10 +35,6 @@ static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
     w->result.lost += !whole;
     if (w->measuring)
         w->result.done += whole;
-}
-
-static void deadline(void *ctx, gw_conn c)
-{
 }
 
 static void expect(void *ctx, gw_conn c)
@@ -67,6 +54,12 @@ static bool turn(struct wire *w)
 }
 
 const struct wire_mode wire_connect = {
-    .upcalls = {established, data, peer_closed, acked, closed, deadline, expect},
+    .upcalls = {.established = established,
+                .data = data,
+                .peer_closed = stack_close_too,
+                .acked = stack_ignore_acked,
+                .closed = closed,
+                .deadline = stack_ignore_deadline,
+                .expect = expect},
     .turn = turn,
 };

@@ -14,6 +14,8 @@
 
 #include "stack.h"
 
+#define NAME "godwit-echo"
+
 struct options {
     struct stack_config stack;
     uint16_t port, port_count;
@@ -21,7 +23,7 @@ struct options {
 };
 
 struct echo {
-    struct stack stack;
+    struct stack stack; /* first: upcalls that need no more get it */
     bool close_first, discard;
     uint64_t stalls; /* times that data was not taken because the way back was full */
 };
@@ -65,11 +67,6 @@ static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
     return len;
 }
 
-static void peer_closed(void *ctx, gw_conn c)
-{
-    gw_tcp_shutdown(((struct echo *)ctx)->stack.tcp, c);
-}
-
 static void acked(void *ctx, gw_conn c, uint64_t position)
 {
     struct echo *e = ctx;
@@ -78,10 +75,6 @@ static void acked(void *ctx, gw_conn c, uint64_t position)
 }
 
 static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
-{
-}
-
-static void deadline(void *ctx, gw_conn c)
 {
 }
 
@@ -127,18 +120,6 @@ static const struct option known[] = {
     {0},
 };
 
-/* The number of an option, or ends the program. */
-static uint32_t number(const char *text, uint32_t min, uint32_t max)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (end == text || *end != '\0' || value < min || value > max) {
-        fprintf(stderr, "godwit-echo: '%s' is no number from %u to %u\n", text, min, max);
-        exit(2);
-    }
-    return (uint32_t)value;
-}
-
 static void parse(struct options *o, int argc, char **argv)
 {
     int c;
@@ -146,26 +127,26 @@ static void parse(struct options *o, int argc, char **argv)
         if (c == 'd') {
             o->stack.device = optarg;
         } else if (c == 'a') {
-            if (stack_parse_network(optarg, &o->stack.address, &o->stack.prefix_len) != 0) {
+            if (!gw_ip_parse_prefix(optarg, &o->stack.network)) {
                 fprintf(stderr, "godwit-echo: --address takes ADDR/BITS\n");
                 exit(2);
             }
         } else if (c == 'p') {
-            o->port = (uint16_t)number(optarg, 1, UINT16_MAX);
+            o->port = (uint16_t)stack_number(NAME, "port", optarg, 1, UINT16_MAX);
         } else if (c == 'P') {
-            o->port_count = (uint16_t)number(optarg, 1, 1024);
+            o->port_count = (uint16_t)stack_number(NAME, "ports", optarg, 1, 1024);
         } else if (c == 'm') {
-            o->stack.mtu = (uint16_t)number(optarg, 576, 9000);
+            o->stack.mtu = (uint16_t)stack_number(NAME, "mtu", optarg, 576, 9000);
         } else if (c == 'c') {
-            o->stack.cpu = (int)number(optarg, 0, 1023);
+            o->stack.cpu = (int)stack_number(NAME, "cpu", optarg, 0, 1023);
         } else if (c == 'n') {
-            o->stack.conn_limit = number(optarg, 1, 16000000);
+            o->stack.conn_limit = stack_number(NAME, "connections", optarg, 1, 16000000);
         } else if (c == 't') {
-            o->stack.time_wait_limit = number(optarg, 1, 16000000);
+            o->stack.time_wait_limit = stack_number(NAME, "time-wait", optarg, 1, 16000000);
         } else if (c == 'w') {
-            o->stack.window_bytes = number(optarg, 16384, 1 << 28);
+            o->stack.window_bytes = stack_number(NAME, "window", optarg, 16384, 1 << 28);
         } else if (c == 'A') {
-            o->stack.arena_mib = number(optarg, 1, 65536);
+            o->stack.arena_mib = stack_number(NAME, "arena", optarg, 1, 65536);
         } else if (c == 'f') {
             o->close_first = true;
         } else if (c == 'D') {
@@ -191,15 +172,14 @@ int main(int argc, char **argv)
 {
     static const struct gw_tcp_upcalls upcalls = {.established = established,
                                                   .data = data,
-                                                  .peer_closed = peer_closed,
+                                                  .peer_closed = stack_close_too,
                                                   .acked = acked,
                                                   .closed = closed,
-                                                  .deadline = deadline};
+                                                  .deadline = stack_ignore_deadline};
     struct options o = {
-        .stack = {.name = "godwit-echo",
+        .stack = {.name = NAME,
                   .device = "net_af_packet0,iface=gw1",
-                  .address = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}),
-                  .prefix_len = 24,
+                  .network = {gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}), GW_IP_V4_BITS + 24},
                   .mtu = 1500,
                   .huge_pages = true,
                   .conn_limit = 20000,

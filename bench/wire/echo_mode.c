@@ -92,26 +92,6 @@ static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
     return len;
 }
 
-static void peer_closed(void *ctx, gw_conn c)
-{
-    gw_tcp_shutdown(((struct wire *)ctx)->stack.tcp, c);
-}
-
-static void acked(void *ctx, gw_conn c, uint64_t position)
-{
-}
-
-static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
-{
-    struct wire *w = ctx;
-    w->result.lost++;
-    w->failed = true;
-}
-
-static void deadline(void *ctx, gw_conn c)
-{
-}
-
 static void expect(void *ctx, gw_conn c)
 {
     __builtin_prefetch(peer_of(ctx, c));
@@ -130,6 +110,12 @@ static bool turn(struct wire *w)
 }
 
 const struct wire_mode wire_echo = {
-    .upcalls = {established, data, peer_closed, acked, closed, deadline, expect},
+    .upcalls = {.established = established,
+                .data = data,
+                .peer_closed = stack_close_too,
+                .acked = stack_ignore_acked,
+                .closed = wire_lost,
+                .deadline = stack_ignore_deadline,
+                .expect = expect},
     .turn = turn,
 };

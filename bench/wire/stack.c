@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stack.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -15,7 +14,6 @@
 #define NEIGHBOUR_LIMIT 1024u
 /* Small, so that two sides that wait for each other both have something to do. */
 #define BURST 32u
-#define V4_MAPPED_BITS  96u
 #define V4_HEADER_BYTES 40u /* IP and TCP, without options */
 #define V6_HEADER_BYTES 60u
 
@@ -26,33 +24,31 @@ uint64_t stack_clock_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* ---- addresses ---- */
-
-int stack_parse_address(const char *text, struct gw_ip *address)
+uint32_t stack_number(const char *program, const char *option, const char *text, uint32_t min,
+                      uint32_t max)
 {
-    uint8_t v4[4];
-    if (inet_pton(AF_INET, text, v4) == 1) {
-        *address = gw_ip_from_v4(v4);
-        return 0;
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end != '\0' || value < min || value > max) {
+        fprintf(stderr, "%s: --%s %s: a number from %u to %u is accepted\n", program, option, text,
+                min, max);
+        exit(2);
     }
-    return inet_pton(AF_INET6, text, address->b) == 1 ? 0 : -EINVAL;
+    return (uint32_t)value;
 }
 
-int stack_parse_network(const char *text, struct gw_ip *address, uint8_t *prefix_len)
+void stack_ignore_acked(void *ctx, gw_conn c, uint64_t position)
 {
-    char copy[64];
-    const char *slash = strchr(text, '/');
-    if (slash == NULL || (size_t)(slash - text) >= sizeof(copy))
-        return -EINVAL;
-    memcpy(copy, text, (size_t)(slash - text));
-    copy[slash - text] = '\0';
-    char *end;
-    long bits = strtol(slash + 1, &end, 10);
-    if (stack_parse_address(copy, address) != 0 || end == slash + 1 || *end != '\0' || bits < 0 ||
-        bits > (gw_ip_is_v4(address) ? 32 : 128))
-        return -EINVAL;
-    *prefix_len = (uint8_t)bits;
-    return 0;
+}
+
+void stack_ignore_deadline(void *ctx, gw_conn c)
+{
+}
+
+void stack_close_too(void *ctx, gw_conn c)
+{
+    struct stack *s = ctx;
+    gw_tcp_shutdown(s->tcp, c);
 }
 
 /* ---- start and end ---- */
@@ -86,11 +82,10 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
                        const struct gw_tcp_upcalls *up, void *ctx)
 {
     enum gw_region_pages pages = cfg->huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL;
-    struct gw_ip_prefix address = {cfg->address, cfg->prefix_len};
-    if (gw_ip_is_v4(&cfg->address))
-        address.bits += V4_MAPPED_BITS;
-    struct gw_net_config net = {.addresses = &address,
+    struct gw_net_config net = {.addresses = &cfg->network,
                                 .address_count = 1,
+                                .ranges = &cfg->range,
+                                .range_count = cfg->range.bits != 0,
                                 .neighbour_limit = NEIGHBOUR_LIMIT,
                                 .announce = true};
     struct gw_tcp_config tcp = {
@@ -176,12 +171,10 @@ struct runner {
 static int run(void *arg)
 {
     struct runner *r = arg;
-    uint64_t start_us = stack_clock_us();
     unsigned work;
     while (r->turn(r->ctx, &work))
         if (work == 0)
             sched_yield();
-    r->stack->ran_us = stack_clock_us() - start_us;
     int status = getrusage(RUSAGE_THREAD, &r->stack->usage);
     sem_post(&r->done);
     return status;

@@ -20,8 +20,8 @@
 struct stack_config {
     const char *name;   /* of DPDK's run-time directory and the memory regions */
     const char *device; /* as in the broker's configuration */
-    struct gw_ip address;
-    uint8_t prefix_len;
+    struct gw_ip_prefix network; /* our address, and what is on the link */
+    struct gw_ip_prefix range;   /* more addresses of ours; bits 0: none */
     uint16_t mtu; /* IP packet bytes */
     int cpu;      /* of the lcore; all else runs on the last one */
     bool huge_pages;
@@ -43,14 +43,19 @@ struct stack {
     uint64_t busy_us; /* spent in passes that found work, and in what was done between them */
     unsigned last_work;
     struct rusage usage; /* of the lcore, when it has ended */
-    uint64_t ran_us;
 };
 
 uint64_t stack_clock_us(void);
 
-/* "10.77.0.1/24" or "fd00::1/64". 0 or -EINVAL. */
-int stack_parse_network(const char *text, struct gw_ip *address, uint8_t *prefix_len);
-int stack_parse_address(const char *text, struct gw_ip *address);
+/* The number that an option of this program has, or the program ends. */
+uint32_t stack_number(const char *program, const char *option, const char *text, uint32_t min,
+                      uint32_t max);
+
+/* Upcalls of programs that have nothing to do then, or only to answer a FIN with ours: ctx is the
+ * stack, or begins with it. */
+void stack_ignore_acked(void *ctx, gw_conn c, uint64_t position);
+void stack_ignore_deadline(void *ctx, gw_conn c);
+void stack_close_too(void *ctx, gw_conn c);
 
 /* 0, or negative errno after a message on standard error. Once in the life of a process. */
 int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_tcp_upcalls *up,

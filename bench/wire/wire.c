@@ -27,10 +27,22 @@ static void on_signal(int number)
 
 /* ---- connections ---- */
 
-/* The addresses behind ours, as one counts. */
-static struct gw_ip address_after(struct gw_ip a, uint32_t n)
+#define ADDRESSES_MAX 65536u
+
+/* Of ours, to connect from: those of the range when there is one. */
+static uint32_t address_count(const struct stack_config *c)
 {
-    gw_put_be32(a.b + 12, gw_be32(a.b + 12) + n);
+    if (c->range.bits == 0)
+        return 1;
+    return c->range.bits < 112 ? ADDRESSES_MAX : 1u << (128 - c->range.bits);
+}
+
+static struct gw_ip address_at(const struct stack_config *c, uint32_t n)
+{
+    if (c->range.bits == 0)
+        return c->network.ip;
+    struct gw_ip a = c->range.ip;
+    gw_put_be32(a.b + 12, gw_be32(a.b + 12) | n);
     return a;
 }
 
@@ -39,7 +51,8 @@ static struct gw_tcp_tuple tuple_at(const struct wire *w, uint64_t n)
     const struct wire_options *o = &w->o;
     uint64_t rest = n / PORTS;
     return (struct gw_tcp_tuple){
-        .local = address_after(o->stack.address, (uint32_t)(rest / o->port_count % o->addresses)),
+        .local = address_at(&o->stack,
+                            (uint32_t)(rest / o->port_count % address_count(&o->stack))),
         .remote = o->server,
         .local_port = (uint16_t)(FIRST_PORT + n % PORTS),
         .remote_port = (uint16_t)(o->port + rest % o->port_count),
@@ -74,6 +87,13 @@ void wire_opened(struct wire *w, gw_conn c)
     w->result.opened++;
     if (w->open == w->o.connections)
         w->result.opened_us = w->stack.now_us - w->start_us;
+}
+
+void wire_lost(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
+{
+    struct wire *w = ctx;
+    w->result.lost++;
+    w->failed = true;
 }
 
 /* ---- the run ---- */
@@ -174,7 +194,7 @@ static const char usage[] =
     "  bulk      as many bytes as go, against godwit-echo --discard\n"
     "  --device DEVICE       DPDK device\n"
     "  --address ADDR/BITS   our first IP address and the link's prefix (10.77.0.2/24)\n"
-    "  --addresses N         of ours, from that one on (1)\n"
+    "  --range ADDR/BITS     connect from the addresses in it, which are ours as well\n"
     "  --server ADDR         (10.77.0.1)\n"
     "  --port N, --ports N   of the server: the first one, and how many (7, 1)\n"
     "  --connections N       open at once (64)\n"
@@ -190,7 +210,7 @@ static const char usage[] =
     "  --json FILE           the result as JSON, - for standard output\n"
     "Status 0 when no byte was altered, no connection lost and all ended in time.\n";
 
-enum { OPT_ADDRESS = 256, OPT_SERVER, OPT_DEVICE, OPT_JSON, OPT_HELP, OPT_FLAGS, OPT_NUMBERS };
+enum { OPT_ADDRESS = 256, OPT_RANGE, OPT_SERVER, OPT_DEVICE, OPT_JSON, OPT_HELP, OPT_FLAGS, OPT_NUMBERS };
 
 struct number_option {
     const char *name;
@@ -204,16 +224,9 @@ static void refuse(const char *what)
     exit(2);
 }
 
-static uint32_t number(const struct number_option *n, const char *text)
+static void take_number(const struct number_option *n, const char *text)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (end == text || *end != '\0' || value < n->min || value > n->max) {
-        fprintf(stderr, "godwit-load: --%s %s: a number from %u to %u is accepted\n", n->name, text,
-                n->min, n->max);
-        exit(2);
-    }
-    return (uint32_t)value;
+    *n->field = stack_number("godwit-load", n->name, text, n->min, n->max);
 }
 
 static void parse_text(struct wire_options *o, int option, const char *text)
@@ -222,11 +235,12 @@ static void parse_text(struct wire_options *o, int option, const char *text)
         o->stack.device = text;
     else if (option == OPT_JSON)
         o->json = text;
-    else if (option == OPT_SERVER && stack_parse_address(text, &o->server) != 0)
+    else if (option == OPT_SERVER && !gw_ip_parse(text, &o->server))
         refuse("--server takes an IP address");
-    else if (option == OPT_ADDRESS &&
-             stack_parse_network(text, &o->stack.address, &o->stack.prefix_len) != 0)
+    else if (option == OPT_ADDRESS && !gw_ip_parse_prefix(text, &o->stack.network))
         refuse("--address takes ADDR/BITS");
+    else if (option == OPT_RANGE && !gw_ip_parse_prefix(text, &o->stack.range))
+        refuse("--range takes ADDR/BITS");
 }
 
 static void finish(struct wire_options *o)
@@ -237,8 +251,11 @@ static void finish(struct wire_options *o)
         o->outstanding = o->busy;
     if (o->stack.device == NULL)
         refuse("--device is needed");
-    if (gw_ip_is_v4(&o->server) != gw_ip_is_v4(&o->stack.address))
+    if (gw_ip_is_v4(&o->server) != gw_ip_is_v4(&o->stack.network.ip))
         refuse("--server and --address are not of one family");
+    if (o->stack.range.bits != 0 &&
+        gw_ip_is_v4(&o->stack.range.ip) != gw_ip_is_v4(&o->stack.network.ip))
+        refuse("--range and --address are not of one family");
     o->stack.conn_limit = o->connections + OPENING_MAX;
     o->stack.time_wait_limit = o->mode == WIRE_CONNECT ? 1000000 : o->connections;
 }
@@ -252,7 +269,6 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
         {"ports", 1, 1024, &ports},
         {"mtu", 576, 9000, &mtu},
         {"cpu", 0, 1023, &cpu},
-        {"addresses", 1, 65536, &o->addresses},
         {"connections", 1, 8000000, &o->connections},
         {"busy", 1, 8000000, &o->busy},
         {"outstanding", 1, 1000000, &o->outstanding},
@@ -266,6 +282,7 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
     enum { COUNT = sizeof(numbers) / sizeof(*numbers) };
     struct option longs[COUNT + 11] = {
         {"address", required_argument, NULL, OPT_ADDRESS},
+        {"range", required_argument, NULL, OPT_RANGE},
         {"server", required_argument, NULL, OPT_SERVER},
         {"device", required_argument, NULL, OPT_DEVICE},
         {"json", required_argument, NULL, OPT_JSON},
@@ -276,7 +293,7 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
         {"counters", no_argument, &with_counters, 1},
     };
     for (int i = 0; i < COUNT; i++)
-        longs[9 + i] = (struct option){numbers[i].name, required_argument, NULL, OPT_NUMBERS + i};
+        longs[10 + i] = (struct option){numbers[i].name, required_argument, NULL, OPT_NUMBERS + i};
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (c == '?')
@@ -286,7 +303,7 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
             exit(0);
         }
         if (c >= OPT_NUMBERS)
-            *numbers[c - OPT_NUMBERS].field = number(&numbers[c - OPT_NUMBERS], optarg);
+            take_number(&numbers[c - OPT_NUMBERS], optarg);
         else if (c != 0)
             parse_text(o, c, optarg);
     }
@@ -301,16 +318,23 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
     finish(o);
 }
 
+bool wire_is_mode(const char *word)
+{
+    for (unsigned i = 0; mode_names[i] != NULL; i++)
+        if (strcmp(mode_names[i], word) == 0)
+            return true;
+    return false;
+}
+
 int wire_main(int argc, char **argv)
 {
     struct wire w = {
         .o = {.stack = {.name = "godwit-load",
-                        .address = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}),
-                        .prefix_len = 24,
+                        .network = {gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}),
+                                    GW_IP_V4_BITS + 24},
                         .window_bytes = 256 << 10,
                         .arena_mib = 512},
               .server = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}),
-              .addresses = 1,
               .connections = 64,
               .bytes = 64,
               .warmup_ms = 500,

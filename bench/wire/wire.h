@@ -17,7 +17,6 @@ struct wire_options {
     struct stack_config stack;
     struct gw_ip server;
     uint16_t port, port_count; /* of the server */
-    uint32_t addresses;        /* of ours, from stack.address on */
     uint32_t connections;      /* open at once; in mode connect: opening or closing at once */
     uint32_t busy;             /* of them, that have requests under way */
     uint32_t outstanding;      /* requests under way in all */
@@ -42,8 +41,8 @@ struct wire_result {
 };
 
 struct wire {
+    struct stack stack; /* first: upcalls that need no more get it */
     struct wire_options o;
-    struct stack stack;
     struct wire_result result;
     uint64_t random;
     uint64_t next_tuple; /* number of the next connection's addresses and ports */
@@ -74,9 +73,14 @@ extern const struct wire_mode wire_echo, wire_connect, wire_bulk;
 int wire_open_next(struct wire *w, gw_conn *out);
 /* Opens what is missing of o.connections, a few hundred at a time. True when all are open. */
 bool wire_open_all(struct wire *w);
-/* An opened connection is established, or one has ended: keeps wire.opening and wire.conns. */
+/* An opened connection is established: keeps wire.opening and wire.conns. */
 void wire_opened(struct wire *w, gw_conn c);
 
+/* Upcall of modes whose connections stay: one has ended. */
+void wire_lost(void *ctx, gw_conn c, enum gw_tcp_close_reason why);
+
+/* Whether a word of the command line is one of the modes here. */
+bool wire_is_mode(const char *word);
 /* What the mode's word on the command line is followed by; the exit status. */
 int wire_main(int argc, char **argv);
 
