@@ -89,6 +89,8 @@ int ctl_pages(struct ctl_client *c, const struct ctl_args *a, json_t **whole);
 
 /* For people, on standard output. */
 void ctl_show(const struct schema_command *c, const json_t *result);
+/* "1.5 MiB", in `out`. */
+const char *ctl_bytes(json_int_t n, char out[40]);
 
 /* ---- ctl_show_conn.c ---- */
 

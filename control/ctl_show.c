@@ -40,7 +40,7 @@ static const char *span(json_int_t us, char out[40])
     return out;
 }
 
-static const char *bytes(json_int_t n, char out[40])
+const char *ctl_bytes(json_int_t n, char out[40])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double value = (double)n;
@@ -75,8 +75,8 @@ static void show_store(const json_t *store)
     const char *error = text(store, "last_error");
     printf("store        %s, %s, %s\n", text(store, "engine"), text(store, "durability"),
            condition_text(text(store, "condition")));
-    printf("disk         %s free, reserve %s%s%s\n", bytes(number(store, "free_bytes"), a),
-           bytes(number(store, "reserve_bytes"), b), error[0] != '\0' ? ", last error: " : "", error);
+    printf("disk         %s free, reserve %s%s%s\n", ctl_bytes(number(store, "free_bytes"), a),
+           ctl_bytes(number(store, "reserve_bytes"), b), error[0] != '\0' ? ", last error: " : "", error);
 }
 
 static void show_log(const json_t *store)
@@ -88,7 +88,7 @@ static void show_log(const json_t *store)
     else
         printf("commit log   %s in memory, segments %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
                ", %" JSON_INTEGER_FORMAT " messages wait in it\n",
-               bytes(number(store, "window_bytes"), buf), oldest, next - 1,
+               ctl_bytes(number(store, "window_bytes"), buf), oldest, next - 1,
                number(store, "window_messages"));
 }
 
@@ -317,8 +317,8 @@ static void show_lcores(const json_t *rows)
         const json_t *frames = json_object_get(l, "frames_handed_over");
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(frames, "given"));
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(frames, "dropped"));
-        ctl_table_addf(&t, "%s of %s", bytes(number(l, "arena_used_bytes"), used),
-                       bytes(number(l, "arena_limit_bytes"), limit));
+        ctl_table_addf(&t, "%s of %s", ctl_bytes(number(l, "arena_used_bytes"), used),
+                       ctl_bytes(number(l, "arena_limit_bytes"), limit));
     }
     ctl_table_print(&t, stdout);
 }

@@ -18,17 +18,6 @@ void ctl_show_keys(const json_t *r)
                                      : "nothing is left of deleted accounts");
 }
 
-static const char *size(json_int_t n, char out[40])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double value = (double)n;
-    unsigned u = 0;
-    for (; value >= 1024 && u < 4; u++)
-        value /= 1024;
-    snprintf(out, 40, u == 0 ? "%.0f %s" : "%.1f %s", value, units[u]);
-    return out;
-}
-
 void ctl_show_store_stats(const json_t *r)
 {
     const json_t *log = json_object_get(r, "log"), *held = json_object_get(r, "unspilled");
@@ -38,19 +27,19 @@ void ctl_show_store_stats(const json_t *r)
     char buf[40];
     printf("commit log   %" JSON_INTEGER_FORMAT " files in use, %" JSON_INTEGER_FORMAT
            " free, %s each; next segment %" JSON_INTEGER_FORMAT "\n",
-           number(log, "files"), number(log, "free_files"), size(number(log, "file_bytes"), buf),
+           number(log, "files"), number(log, "free_files"), ctl_bytes(number(log, "file_bytes"), buf),
            number(log, "segment_next"));
     printf("unspilled    %s from segment %" JSON_INTEGER_FORMAT " on, %" JSON_INTEGER_FORMAT
            " messages of %" JSON_INTEGER_FORMAT " mailboxes\n\n",
-           size(number(held, "bytes"), buf), number(log, "segment_oldest"),
+           ctl_bytes(number(held, "bytes"), buf), number(log, "segment_oldest"),
            number(held, "messages"), number(held, "mailboxes"));
     for (size_t i = 0; i < json_array_size(spaces); i++) {
         const json_t *s = json_array_get(spaces, i);
         ctl_table_add(&t, text(s, "name"));
         ctl_table_addf(&t, "%" JSON_INTEGER_FORMAT, number(s, "keys"));
-        ctl_table_add(&t, size(number(s, "disk_bytes"), buf));
-        ctl_table_add(&t, size(number(s, "memory_bytes"), buf));
-        ctl_table_add(&t, size(number(s, "pending_bytes"), buf));
+        ctl_table_add(&t, ctl_bytes(number(s, "disk_bytes"), buf));
+        ctl_table_add(&t, ctl_bytes(number(s, "memory_bytes"), buf));
+        ctl_table_add(&t, ctl_bytes(number(s, "pending_bytes"), buf));
     }
     ctl_table_print(&t, stdout);
 }

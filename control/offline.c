@@ -21,6 +21,32 @@ static int fail(const char *what)
     return 1;
 }
 
+int offline_open(struct offline_store *s, const struct gw_config *c, const char *path,
+                 unsigned client_count, char err[256])
+{
+    *s = (struct offline_store){0};
+    int rc = gw_keyring_open(&s->keys, c->master_key_path, err);
+    if (rc != 0)
+        return rc;
+    struct gw_store_config cfg = {.engine = c->store_engine,
+                                  .path = path,
+                                  .durability = c->durability,
+                                  .client_count = client_count,
+                                  .requests_max = 16,
+                                  .window_bytes_max = (uint64_t)c->window_mib << 20,
+                                  .spill_after_us = (uint64_t)c->spill_after_ms * 1000,
+                                  .own_thread = true,
+                                  .storage_cpu = -1,
+                                  .keys = s->keys};
+    return gw_store_open(&s->store, &cfg, err);
+}
+
+void offline_close(struct offline_store *s)
+{
+    gw_store_free(&s->store);
+    gw_keyring_free(&s->keys);
+}
+
 /* ---- backups ---- */
 
 int offline_list_backups(const struct gw_config *c)
@@ -105,24 +131,10 @@ static int walk_all(struct gw_store_client *client)
 static int verify_at(const struct gw_config *c, const char *path)
 {
     char err[256] = "";
-    struct gw_keyring *keys = NULL;
-    struct gw_store *store = NULL;
-    if (gw_keyring_open(&keys, c->master_key_path, err) != 0)
-        return fail(err);
-    struct gw_store_config cfg = {.engine = c->store_engine,
-                                  .path = path,
-                                  .durability = c->durability,
-                                  .client_count = 1,
-                                  .requests_max = 16,
-                                  .window_bytes_max = (uint64_t)c->window_mib << 20,
-                                  .spill_after_us = (uint64_t)c->spill_after_ms * 1000,
-                                  .own_thread = true,
-                                  .storage_cpu = -1,
-                                  .keys = keys};
-    int status = gw_store_open(&store, &cfg, err) == 0 ? walk_all(gw_store_client(store, 0))
-                                                       : fail(err);
-    gw_store_free(&store);
-    gw_keyring_free(&keys);
+    struct offline_store s;
+    int status = offline_open(&s, c, path, 1, err) == 0 ? walk_all(gw_store_client(s.store, 0))
+                                                        : fail(err);
+    offline_close(&s);
     return status;
 }
 

@@ -3,7 +3,20 @@
 #ifndef GW_CONTROL_OFFLINE_H
 #define GW_CONTROL_OFFLINE_H
 
+#include "../storage/store.h"
 #include "config.h"
+
+/* A store that no broker runs on, opened as one would open it after a crash. */
+struct offline_store {
+    struct gw_keyring *keys;
+    struct gw_store *store;
+};
+
+/* The one at `path`, with what the configuration says of its engine and keys. 0, or negative errno and
+ * a message; offline_close in either case. */
+int offline_open(struct offline_store *s, const struct gw_config *c, const char *path,
+                 unsigned client_count, char err[256]);
+void offline_close(struct offline_store *s);
 
 /* Exit statuses: 0; 1 with a message on standard error; 4: something does not open. */
 

@@ -13,6 +13,7 @@
 
 #include "../../control/config.h"
 #include "../../control/ledger_reader.h"
+#include "../../control/offline.h"
 #include "../../dataplane/base/check.h"
 #include "book.h"
 
@@ -109,29 +110,15 @@ static int read_mailboxes(struct book *b, struct gw_store_client *client)
 static int read_store(struct book *b, const struct gw_config *c, const char *path)
 {
     char err[256] = "";
-    struct gw_keyring *keys = NULL;
-    struct gw_store *store = NULL;
+    struct offline_store s;
     if (access(path, F_OK) != 0)
         return fail("there is no store at that place");
-    if (gw_keyring_open(&keys, c->master_key_path, err) != 0)
-        return fail(err);
-    struct gw_store_config cfg = {.engine = c->store_engine,
-                                  .path = path,
-                                  .durability = c->durability,
-                                  .client_count = 2,
-                                  .requests_max = 16,
-                                  .window_bytes_max = (uint64_t)c->window_mib << 20,
-                                  .spill_after_us = (uint64_t)c->spill_after_ms * 1000,
-                                  .own_thread = true,
-                                  .storage_cpu = -1,
-                                  .keys = keys};
-    int status = gw_store_open(&store, &cfg, err) != 0 ? fail(err) : 0;
+    int status = offline_open(&s, c, path, 2, err) != 0 ? fail(err) : 0;
     if (status == 0)
-        status = read_ledger(b, gw_store_client(store, 0), keys);
+        status = read_ledger(b, gw_store_client(s.store, 0), s.keys);
     if (status == 0)
-        status = read_mailboxes(b, gw_store_client(store, 1));
-    gw_store_free(&store);
-    gw_keyring_free(&keys);
+        status = read_mailboxes(b, gw_store_client(s.store, 1));
+    offline_close(&s);
     return status;
 }
 
