@@ -45,6 +45,15 @@ class InteropTest(unittest.IsolatedAsyncioTestCase):
     async def raw_login(self, user, **kwargs):
         return await (await self.raw()).login(user, **kwargs)
 
+    async def store_for_absent(self, count):
+        """A sender, and a recipient who was away while that many messages came."""
+        a, b = self.broker.users(2)
+        sender = await self.raw_login(a)
+        for i in range(count):
+            sender.message(self.jid(b), f"m{i}", f"waiting {i}")
+        await sender.ping()  # its answer says that they are durable
+        return sender, b
+
     def slix(self, user, **kwargs):
         client = clients.Slix(self.broker, user, **kwargs)
         self._slix.append(client)

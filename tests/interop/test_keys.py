@@ -12,15 +12,6 @@ WAITING = 50
 
 
 class Keys(BystanderTest):
-    async def _store(self):
-        """Somebody who is away, with messages in the mailbox and in the log."""
-        a, b = self.broker.users(2)
-        sender = await self.raw_login(a)
-        for i in range(WAITING):
-            sender.message(self.jid(b), f"m{i}", f"waiting {i}")
-        await sender.ping()  # its answer says that they are durable
-        return sender, b
-
     async def _receive(self, user):
         recipient = await self.raw_login(user)
         for i in range(WAITING):
@@ -33,7 +24,7 @@ class Keys(BystanderTest):
         return job
 
     async def test_each_kind_is_replaced_under_waiting_messages(self):
-        _, b = await self._store()
+        _, b = await self.store_for_absent(WAITING)
         self._job("key", "rotate", "incarnation")
         self._job("key", "rotate", "accounts")
         await self._receive(b)
@@ -42,7 +33,7 @@ class Keys(BystanderTest):
         self.assertEqual(status["masters"], 1)
 
     async def test_the_master_key_is_replaced(self):
-        _, b = await self._store()
+        _, b = await self.store_for_absent(WAITING)
         path = self.broker.ctl("config")["config"]["store"]["master_key_path"]
         before = self.broker.ctl("key", "status")["master_id"]
         fd = os.open(path + ".next", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -58,7 +49,7 @@ class Keys(BystanderTest):
         await self._receive(b)
 
     async def test_all_records_open(self):
-        _, b = await self._store()
+        _, b = await self.store_for_absent(WAITING)
         job = self._job("store", "verify")
         self.assertGreater(job["looked_at"], 500 + WAITING)
         stats = self.broker.ctl("store", "stats")
@@ -67,7 +58,7 @@ class Keys(BystanderTest):
         await self._receive(b)
 
     async def test_a_backup_holds_what_was_acknowledged(self):
-        _, b = await self._store()
+        _, b = await self.store_for_absent(WAITING)
         first = self._job("store", "backup")
         self.assertGreater(first["bytes"], 0)
         self.assertGreater(self._job("store", "backup")["backup"], first["backup"])

@@ -13,18 +13,9 @@ STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
 
 
 class Waiting(InteropTest):
-    async def _store(self, count):
-        """A recipient who was away while that many messages came."""
-        a, b = self.broker.users(2)
-        sender = await self.raw_login(a)
-        for i in range(count):
-            sender.message(self.jid(b), f"m{i}", f"waiting {i}")
-        await sender.ping()  # its answer says that they are durable
-        return sender, b
-
     async def test_in_order_and_stamped(self):
         before = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-        _, b = await self._store(100)
+        _, b = await self.store_for_absent(100)
         recipient = await self.slix(b).login()
         for i in range(100):
             message = await recipient.next_message()
@@ -35,7 +26,7 @@ class Waiting(InteropTest):
                                  + datetime.timedelta(seconds=1))
 
     async def test_libstrophe_gets_them_too(self):
-        _, b = await self._store(10)
+        _, b = await self.store_for_absent(10)
         recipient = await self.strophe(b).login()
         for i in range(10):
             message = await recipient.next_message()
@@ -43,7 +34,7 @@ class Waiting(InteropTest):
             self.assertIn("delay", message)
 
     async def test_once_only(self):
-        sender, b = await self._store(20)
+        sender, b = await self.store_for_absent(20)
         recipient = await self.raw_login(b, sm=True)
         for i in range(20):
             self.assertEqual((await recipient.next_message()).get("id"), f"m{i}")
@@ -54,7 +45,7 @@ class Waiting(InteropTest):
         self.assertEqual((await again.next_message()).get("id"), "last")
 
     async def test_without_presence_nothing_comes(self):
-        _, b = await self._store(3)
+        _, b = await self.store_for_absent(3)
         recipient = await self.raw_login(b, presence=False)
         self.assertEqual([e for e in await recipient.ping() if e.tag == CLIENT + "message"], [])
         recipient.write("<presence/>")
@@ -62,7 +53,7 @@ class Waiting(InteropTest):
             self.assertEqual((await recipient.next_message()).get("id"), f"m{i}")
 
     async def test_negative_presence_then_positive(self):
-        _, b = await self._store(3)
+        _, b = await self.store_for_absent(3)
         recipient = await self.raw_login(b, presence=False)
         await recipient.announce(-5)
         self.assertEqual([e for e in await recipient.ping() if e.tag == CLIENT + "message"], [])
@@ -73,7 +64,7 @@ class Waiting(InteropTest):
     async def test_unacknowledged_ones_come_again(self):
         """Handed over is not delivered: what the client has not acknowledged returns, under the
         same stanza-id; what it has does not."""
-        _, b = await self._store(10)
+        _, b = await self.store_for_absent(10)
         first = await self.raw_login(b, sm=True, presence=False)
         first.write("<presence/>")
         seen = [await first.next_message() for _ in range(10)]
@@ -85,7 +76,7 @@ class Waiting(InteropTest):
                          [m.find(STANZA_ID).get("id") for m in seen])
 
     async def test_acknowledged_ones_do_not_come_again(self):
-        sender, b = await self._store(10)
+        sender, b = await self.store_for_absent(10)
         first = await self.raw_login(b, sm=True, presence=False)
         first.write("<presence/>")
         for i in range(4):
@@ -99,7 +90,7 @@ class Waiting(InteropTest):
         self.assertEqual((await second.next_message()).get("id"), "last")
 
     async def test_stanza_ids_differ_and_name_the_account(self):
-        _, b = await self._store(20)
+        _, b = await self.store_for_absent(20)
         recipient = await self.raw_login(b)
         ids = [(await recipient.next_message()).find(STANZA_ID) for _ in range(20)]
         self.assertEqual(len({element.get("id") for element in ids}), 20)
@@ -118,7 +109,7 @@ class Waiting(InteropTest):
 
     async def test_while_it_comes_online(self):
         """Messages that come before, during and after a login arrive in one order."""
-        sender, b = await self._store(50)
+        sender, b = await self.store_for_absent(50)
         recipient = await self.raw()
         await recipient.authenticate(b)
         await recipient.bind()
