@@ -2,11 +2,14 @@
 /*
  * Messages for recipients that are away: stored at a steady rate, then read back and removed.
  *
- * store_offline [DIR [SECONDS [RATE [MAILBOXES]]]]. Says each few seconds how much is not spilled
- * yet, and whether the store keeps up. Then every mailbox, in random order, is read in order and
- * emptied.
+ * store_offline [DIR [SECONDS [RATE [MAILBOXES [plain]]]]]. Says each few seconds how much is not
+ * spilled yet, and whether the store keeps up. Then every mailbox, in random order, is read in order
+ * and emptied. Records are sealed as the broker does it: the store seals them anew under their
+ * accounts' keys, and opens them for the reader. With `plain` it does neither, to show what that
+ * costs.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,6 +32,9 @@ struct bench {
     uint32_t mailbox_count;
     uint64_t *next;
     uint64_t random;
+    struct gw_keyring *keys; /* NULL: plain */
+    struct gw_sealer *sealer;
+    struct gw_identity *identities;
     _Alignas(64) uint8_t segments[IN_FLIGHT][BATCH * 320 + 64];
     uint8_t reads[READS][READ_BYTES];
 };
@@ -49,18 +55,49 @@ static unsigned wait_for(struct bench *b, struct gw_store_completion *done, unsi
     return gw_store_poll(b->client, done, max);
 }
 
+static struct gw_mailbox_id mailbox_of(const struct bench *b, uint32_t m)
+{
+    return b->keys != NULL ? gw_identity_mailbox(&b->identities[m]) : mailbox_id(m);
+}
+
+/* What a home lcore does to a record, in place. `aad` lives until the burst. */
+static void add_seal(struct bench *b, struct gw_record_head *r, const uint8_t *aad,
+                     struct gw_seal_op *op)
+{
+    struct gw_nonce nonce = gw_sealer_nonce(b->sealer);
+    r->incarnation = gw_keyring_current(b->keys);
+    r->nonce_thread = nonce.thread;
+    r->nonce_counter = nonce.counter;
+    *op = (struct gw_seal_op){.key = gw_keyring_key(b->keys, r->incarnation),
+                              .nonce = nonce,
+                              .aad = aad,
+                              .aad_len = GW_RECORD_AAD_BYTES,
+                              .len = (uint32_t)gw_record_body_len(r),
+                              .in = (uint8_t *)(r + 1),
+                              .out = (uint8_t *)(r + 1),
+                              .tag = r->tag};
+}
+
 static void submit_segment(struct bench *b, unsigned slot)
 {
     struct gw_segment_writer w;
+    struct gw_seal_op ops[BATCH];
+    uint8_t aads[BATCH][GW_RECORD_AAD_BYTES];
     gw_segment_begin(&w, b->segments[slot], sizeof(b->segments[slot]), 0);
     for (unsigned i = 0; i < BATCH; i++) {
         uint32_t m = below(&b->random, b->mailbox_count);
-        struct gw_mailbox_id id = mailbox_id(m);
+        struct gw_mailbox_id id = mailbox_of(b, m);
         struct gw_record_head *r =
             gw_segment_add(&w, GW_RECORD_MESSAGE, &id, b->next[m]++, (uint32_t)BODY_BYTES);
         check(r != NULL);
         memset(r + 1, (int)m, BODY_BYTES);
+        if (b->keys == NULL)
+            continue;
+        gw_record_aad(aads[i], &b->identities[m], r->position, GW_RECORD_MESSAGE, false);
+        add_seal(b, r, aads[i], &ops[i]);
     }
+    if (b->keys != NULL)
+        gw_seal_burst(b->sealer, ops, BATCH);
     struct gw_store_request r = {.op = GW_STORE_APPEND, .tag = slot, .data = b->segments[slot]};
     r.data_len = gw_segment_end(&w, 1);
     submit(b, &r);
@@ -123,7 +160,8 @@ static void submit_read(struct bench *b, unsigned slot, const struct reader *r)
 {
     struct gw_store_request q = {.op = GW_STORE_READ,
                                  .tag = slot,
-                                 .mailbox = mailbox_id(r->mailbox),
+                                 .mailbox = mailbox_of(b, r->mailbox),
+                                 .identity = b->keys != NULL ? &b->identities[r->mailbox] : NULL,
                                  .from = r->from,
                                  .data = b->reads[slot],
                                  .data_len = READ_BYTES};
@@ -147,15 +185,25 @@ static void remove_some(struct bench *b, struct remover *m, bool all)
     if (m->in_flight || n == 0 || (n < REMOVALS && !all))
         return;
     struct gw_segment_writer w;
+    struct gw_seal_op ops[REMOVALS];
+    uint8_t aads[REMOVALS][GW_RECORD_AAD_BYTES];
+    unsigned sealed = 0;
     gw_segment_begin(&w, m->buf, sizeof(m->buf), 0);
     for (size_t i = 0; i < n && i < REMOVALS; i++) {
         struct reader *r = &m->waiting[m->first++];
-        struct gw_mailbox_id id = mailbox_id(r->mailbox);
+        struct gw_mailbox_id id = mailbox_of(b, r->mailbox);
         struct gw_position_range range = {1, r->from - 1};
         struct gw_record_head *rec = gw_segment_add(&w, GW_RECORD_REMOVE, &id, 0, sizeof(range));
         check(rec != NULL);
         memcpy(rec + 1, &range, sizeof(range));
+        if (b->keys == NULL)
+            continue;
+        gw_removal_aad(aads[sealed], &id, rec->position);
+        add_seal(b, rec, aads[sealed], &ops[sealed]);
+        sealed++;
     }
+    if (sealed > 0)
+        gw_seal_burst(b->sealer, ops, sealed);
     struct gw_store_request r = {.op = GW_STORE_APPEND, .data = m->buf};
     r.data_len = gw_segment_end(&w, 1);
     submit(b, &r);
@@ -230,6 +278,49 @@ static uint64_t read_all(struct bench *b)
     return records;
 }
 
+/* ---- keys ---- */
+
+static void open_keys(struct bench *b, const char *dir)
+{
+    char path[256], err[256] = "";
+    uint8_t key[32] = {1};
+    snprintf(path, sizeof(path), "%s/master.key", dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    check(fd >= 0 && write(fd, key, sizeof(key)) == sizeof(key) && close(fd) == 0);
+    check(gw_keyring_open(&b->keys, path, err) == 0);
+    check(gw_sealer_open(&b->sealer, GW_SEAL_IPSEC_MB, 1) == 0);
+    b->identities = calloc(b->mailbox_count, sizeof(*b->identities));
+    check(b->identities != NULL);
+    for (uint32_t i = 0; i < b->mailbox_count; i++) {
+        memcpy(key + 4, &i, sizeof(i));
+        b->identities[i] = gw_identity_of(key);
+    }
+}
+
+/* Accounts: the record does not matter, the key comes with it. */
+static void make_accounts(struct bench *b)
+{
+    uint32_t names[32], begun = 0, ended = 0;
+    struct gw_store_completion done[32];
+    while (ended < b->mailbox_count) {
+        for (; begun < b->mailbox_count && begun - ended < 32; begun++) {
+            names[begun % 32] = begun;
+            struct gw_store_request r = {.op = GW_STORE_CAS,
+                                         .ns = GW_NS_ACCOUNT,
+                                         .key = &names[begun % 32],
+                                         .key_len = 4,
+                                         .data = b->reads[0],
+                                         .data_len = 200,
+                                         .identity = &b->identities[begun]};
+            submit(b, &r);
+        }
+        unsigned n = wait_for(b, done, 32, 100);
+        for (unsigned i = 0; i < n; i++)
+            check(done[i].status == 0);
+        ended += n;
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *base = argc > 1 ? argv[1] : "/var/tmp";
@@ -242,6 +333,8 @@ int main(int argc, char **argv)
     snprintf(dir, sizeof(dir), "%s/gw-store-offline-XXXXXX", base);
     check(mkdtemp(dir) != NULL);
     snprintf(path, sizeof(path), "%s/store", dir);
+    if (argc <= 5 || strcmp(argv[5], "plain") != 0)
+        open_keys(&b, dir);
     struct gw_store_config cfg = {.engine = "rocksdb",
                                   .path = path,
                                   .durability = GW_DURABILITY_SYNC,
@@ -250,7 +343,8 @@ int main(int argc, char **argv)
                                   .window_bytes_max = 64 << 20,
                                   .spill_after_us = 2000000,
                                   .own_thread = true,
-                                  .storage_cpu = -1};
+                                  .storage_cpu = -1,
+                                  .keys = b.keys};
     if (gw_store_open(&b.store, &cfg, err) != 0) {
         fprintf(stderr, "store_offline: %s\n", err);
         return 1;
@@ -264,6 +358,8 @@ int main(int argc, char **argv)
     check(pthread_create(&commit, NULL, commit_main, b.store) == 0);
     pthread_setname_np(commit, "commit");
 
+    if (b.keys != NULL)
+        make_accounts(&b);
     printf("storing %u-byte records for %u mailboxes, %.0f a second asked for\n", RECORD_BYTES,
            b.mailbox_count, rate);
     struct cpu_times before = cpu_read();
@@ -287,6 +383,9 @@ int main(int argc, char **argv)
     atomic_store(&stop, true);
     pthread_join(commit, NULL);
     gw_store_free(&b.store);
+    gw_sealer_free(&b.sealer);
+    gw_keyring_free(&b.keys);
+    free(b.identities);
     free(b.next);
     snprintf(command, sizeof(command), "rm -rf %s", dir);
     return system(command) == 0 ? 0 : 1;
