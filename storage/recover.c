@@ -11,11 +11,15 @@
 
 #include "store_int.h"
 
+/* How often a start that takes long says how far it is. */
+#define PROGRESS_US 2000000u
+
 struct recovery {
     struct gw_store *s;
     uint64_t now_us;
     uint64_t expected; /* number of the next segment; 0: any */
     uint64_t until;    /* from here on they do not count; 0: all do */
+    uint64_t segments, bytes, told_us;
 };
 
 /* A copy in the window; NULL when there is no room and none can be made. */
@@ -41,6 +45,20 @@ static void note_gap(struct recovery *r, uint64_t number)
                  number - 1);
 }
 
+static void note_progress(struct recovery *r, uint64_t number, size_t bytes)
+{
+    uint64_t now_us = store_now_us(r->s);
+    r->segments++;
+    r->bytes += bytes;
+    if (now_us - r->told_us < PROGRESS_US)
+        return;
+    r->told_us = now_us;
+    store_report(r->s,
+                 "reading the log: %" PRIu64 " segments so far, up to number %" PRIu64 ", %" PRIu64
+                 " MiB; %" PRIu64 " messages wait in it",
+                 r->segments, number, r->bytes >> 20, r->s->window.message_count);
+}
+
 static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
 {
     struct recovery *r = arg;
@@ -60,6 +78,7 @@ static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
     s->recovered_end = UINT64_MAX; /* until all of it is there */
     index_segment(s, &seg, r->now_us);
     index_flush(s);
+    note_progress(r, number, segment.len);
     return atomic_load(&s->failed) ? -EIO : 0;
 }
 
@@ -70,6 +89,7 @@ static int recover_log(struct gw_store *s, uint64_t until)
     bool damaged = s->ops->damaged(s->engine);
     uint64_t from = damaged ? 0 : s->state.segment_oldest;
     struct recovery r = {.s = s, .now_us = store_now_us(s), .expected = from, .until = until};
+    r.told_us = r.now_us;
     int err = s->ops->log_read(s->engine, from, load_segment, &r);
     err = err == -ECANCELED ? 0 : err;
     if (s->state.segment_next < r.expected)

@@ -126,6 +126,28 @@ STORE_TEST(a_moved_message_is_reported)
     cr_assert_gt(rig->reports, 0);
 }
 
+/* A clock that runs two seconds at each look: the start takes long. */
+static uint64_t hurried_clock(void *arg)
+{
+    struct rig *rig = arg;
+    return rig->now_us += 2000000;
+}
+
+STORE_TEST(a_long_start_says_how_far_it_is)
+{
+    for (unsigned i = 1; i <= 3; i++)
+        rig_put(rig, 1, i, "message");
+    gw_store_free(&rig->store);
+    cr_assert_eq(rig->reports, 0);
+    rig->cfg.clock_us = hurried_clock;
+    rig_open(rig);
+    cr_assert_eq(rig->reports, 3);
+    cr_assert_not_null(strstr(rig->last_report, "3 segments so far, up to number 3"), "%s",
+                       rig->last_report);
+    cr_assert_not_null(strstr(rig->last_report, "3 messages wait"), "%s", rig->last_report);
+    rig->cfg.clock_us = rig_clock;
+}
+
 /* ---- the files of RocksDB ---- */
 
 static void rocks_run(void (*test)(struct rig *))
