@@ -36,6 +36,10 @@ struct gw_core_config {
     /* By lcore: */
     struct gw_port *const *ports;
     struct gw_store_client *const *clients;
+    /* Unpredictable bytes, for start and for passes; never blocks. NULL: the kernel's. The
+     * simulation's are seeded. */
+    void (*random)(void *ctx, void *out, size_t len);
+    void *random_ctx;
 };
 
 /* Start only. 0 or negative errno with a message in err. */

@@ -80,7 +80,7 @@ static int open_tcp(struct gw_core *c, const struct gw_core_config *cfg)
         .pages = cfg->pages,
         .name = "tcp",
     };
-    core_random(c, &tcp.key, sizeof(tcp.key));
+    c->l.random(c->l.random_ctx, &tcp.key, sizeof(tcp.key));
     int err = gw_tcp_open(&c->l.tcp, &tcp, &gw_edge_upcalls, &c->l, gw_net_emit, c->net, cfg->now_us);
     for (unsigned i = 0; err == 0 && i < cfg->listen_count; i++)
         err = listen_on(c->l.tcp, &cfg->listen[i]);
@@ -100,7 +100,7 @@ static void share_arp(void *ctx, const uint8_t *frame, uint32_t len)
 static int open_net(struct gw_core *c, const struct gw_core_config *cfg)
 {
     struct gw_net_config net = cfg->net;
-    core_random(c, &net.key, sizeof(net.key));
+    c->l.random(c->l.random_ctx, &net.key, sizeof(net.key));
     net.announce = c->l.index == 0;
     int err = gw_net_open(&c->net, &net, c->port, cfg->now_us);
     if (err == 0 && cfg->count > 1)
@@ -119,8 +119,8 @@ static int open_core(struct gw_cores *all, unsigned i, const struct gw_core_conf
     c->l.arenas = all->arenas;
     c->l.mesh = &all->meshes[i];
     c->l.store = cfg->clients[i];
-    c->l.random = core_random;
-    c->l.random_ctx = c;
+    c->l.random = cfg->random != NULL ? cfg->random : core_random;
+    c->l.random_ctx = cfg->random != NULL ? cfg->random_ctx : c;
     c->l.deriver = gw_deriver_port(cfg->deriver, i);
     c->l.xml = malloc(sizeof(*c->l.xml));
     c->l.scratch = malloc(GW_SCRATCH_BYTES);

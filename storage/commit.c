@@ -182,8 +182,10 @@ unsigned gw_store_commit_poll(struct gw_store *s)
         return 0;
     if (GW_IS_MUTANT(early_ack))
         complete_all(s, n);
+    s->committing = true;
     int err =
         s->ops->log_append(s->engine, s->log_entries, n, s->cfg.durability == GW_DURABILITY_SYNC);
+    s->committing = false;
     if (err) {
         hold(s, n, err);
     } else {

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "../dataplane/base/check.h"
 #include "engine.h"
@@ -55,6 +56,8 @@ struct gw_mem_disk {
     struct gw_engine *open_by;
     bool crashed; /* and not opened since */
     struct gw_mem_faults faults;
+    void (*wait)(void *arg, uint64_t us);
+    void *wait_arg;
     uint64_t writes;
     uint64_t random;
 };
@@ -143,10 +146,18 @@ static void changes_apply(const struct change_list *l, struct ordered maps[GW_SP
 
 /* ---- the disk ---- */
 
+static void sleep_us(void *arg, uint64_t us)
+{
+    struct timespec t = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
+    while (nanosleep(&t, &t) != 0)
+        ;
+}
+
 struct gw_mem_disk *gw_mem_disk_new(uint64_t seed)
 {
     struct gw_mem_disk *d = calloc(1, sizeof(*d));
     check(d != NULL && pthread_mutex_init(&d->lock, NULL) == 0);
+    d->wait = sleep_us;
     d->random = seed * 2 + 1;
     for (int i = 0; i < GW_SPACE_COUNT; i++) {
         ordered_init(&d->now[i]);
@@ -258,6 +269,13 @@ void gw_mem_set_faults(struct gw_mem_disk *d, const struct gw_mem_faults *f)
     pthread_mutex_unlock(&d->lock);
 }
 
+void gw_mem_set_wait(struct gw_mem_disk *d, void (*wait)(void *arg, uint64_t us), void *arg)
+{
+    check(d->open_by == NULL);
+    d->wait = wait != NULL ? wait : sleep_us;
+    d->wait_arg = arg;
+}
+
 uint64_t gw_mem_writes(struct gw_mem_disk *d)
 {
     pthread_mutex_lock(&d->lock);
@@ -348,6 +366,17 @@ static int fault(struct gw_mem_disk *d)
     return -EIO;
 }
 
+/* A write is under way. */
+static void be_slow(struct gw_mem_disk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    uint64_t max = d->faults.slow_us_max;
+    uint64_t us = max > 0 ? 1 + random_below(d, (uint32_t)max) : 0;
+    pthread_mutex_unlock(&d->lock);
+    if (us > 0)
+        d->wait(d->wait_arg, us);
+}
+
 static int mem_open(struct gw_engine **out, const struct gw_engine_options *o, char err[256])
 {
     struct gw_mem_disk *d = o->disk != NULL ? o->disk : gw_mem_disk_new(0);
@@ -429,7 +458,7 @@ static bool mem_log_prepare(struct gw_engine *e)
     return false;
 }
 
-static void log_add(struct gw_mem_disk *d, const struct gw_log_entry *v, bool synced, bool refused)
+static void log_add(struct gw_mem_disk *d, const struct gw_log_entry *v, bool refused)
 {
     if (d->log_count == d->log_cap) {
         d->log_cap = d->log_cap == 0 ? 16 : d->log_cap * 2;
@@ -440,12 +469,10 @@ static void log_add(struct gw_mem_disk *d, const struct gw_log_entry *v, bool sy
     d->log[d->log_count++] = (struct logged){.number = v->number,
                                              .append = d->appends,
                                              .segment = ordered_blob_new(v->segment),
-                                             .synced = synced,
                                              .refused = refused};
 }
 
-static int log_append_locked(struct gw_engine *e, const struct gw_log_entry *v, unsigned n,
-                             bool sync)
+static int log_append_locked(struct gw_engine *e, const struct gw_log_entry *v, unsigned n)
 {
     struct gw_mem_disk *d = e->disk;
     if (d->open_by != e || refused_before(d))
@@ -454,19 +481,33 @@ static int log_append_locked(struct gw_engine *e, const struct gw_log_entry *v, 
     int err = fault(d);
     if (err == -ENOSPC)
         return err;
-    sync = sync && !d->faults.sync_ignored;
-    for (size_t i = 0; sync && !err && i < d->log_count; i++)
-        d->log[i].synced = true;
     d->appends++;
     for (unsigned i = 0; i < n; i++)
-        log_add(d, &v[i], sync && !err, err != 0);
+        log_add(d, &v[i], err != 0);
     return err;
+}
+
+/* The log has one writer, so what is not synced is what it has just appended. */
+static int log_sync_locked(struct gw_engine *e)
+{
+    struct gw_mem_disk *d = e->disk;
+    if (d->open_by != e)
+        return -EIO;
+    for (size_t i = 0; !d->faults.sync_ignored && i < d->log_count; i++)
+        d->log[i].synced = true;
+    return 0;
 }
 
 static int mem_log_append(struct gw_engine *e, const struct gw_log_entry *v, unsigned n, bool sync)
 {
     pthread_mutex_lock(&e->disk->lock);
-    int err = log_append_locked(e, v, n, sync);
+    int err = log_append_locked(e, v, n);
+    pthread_mutex_unlock(&e->disk->lock);
+    if (err)
+        return err;
+    be_slow(e->disk);
+    pthread_mutex_lock(&e->disk->lock);
+    err = sync ? log_sync_locked(e) : 0;
     pthread_mutex_unlock(&e->disk->lock);
     return err;
 }
@@ -536,7 +577,8 @@ static void mem_log_scrub(struct gw_engine *e, uint64_t below)
 static uint64_t mem_free_bytes(struct gw_engine *e)
 {
     pthread_mutex_lock(&e->disk->lock);
-    uint64_t bytes = e->disk->faults.full ? 0 : UINT64_MAX;
+    const struct gw_mem_faults *f = &e->disk->faults;
+    uint64_t bytes = f->full ? 0 : f->free_bytes > 0 ? f->free_bytes : UINT64_MAX;
     pthread_mutex_unlock(&e->disk->lock);
     return bytes;
 }
@@ -607,7 +649,7 @@ static void remember_unsynced(struct gw_mem_disk *d, const struct change_list *l
     }
 }
 
-static int write_locked(struct gw_engine *e, struct gw_batch *b, bool sync)
+static int write_locked(struct gw_engine *e, struct gw_batch *b)
 {
     struct gw_mem_disk *d = e->disk;
     if (d->open_by != e || refused_before(d))
@@ -618,7 +660,15 @@ static int write_locked(struct gw_engine *e, struct gw_batch *b, bool sync)
     if (err)
         return err;
     changes_apply(&b->changes, d->now);
-    if (sync && !d->faults.sync_ignored)
+    return 0;
+}
+
+static int sync_locked(struct gw_engine *e)
+{
+    struct gw_mem_disk *d = e->disk;
+    if (d->open_by != e)
+        return -EIO;
+    if (!d->faults.sync_ignored)
         sync_all(d, d->unsynced_count);
     return 0;
 }
@@ -626,7 +676,13 @@ static int write_locked(struct gw_engine *e, struct gw_batch *b, bool sync)
 static int mem_write(struct gw_engine *e, struct gw_batch *b, bool sync)
 {
     pthread_mutex_lock(&e->disk->lock);
-    int err = write_locked(e, b, sync);
+    int err = write_locked(e, b);
+    pthread_mutex_unlock(&e->disk->lock);
+    if (err)
+        return err;
+    be_slow(e->disk);
+    pthread_mutex_lock(&e->disk->lock);
+    err = sync ? sync_locked(e) : 0;
     pthread_mutex_unlock(&e->disk->lock);
     return err;
 }
@@ -673,6 +729,7 @@ static int mem_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_s
     int more;
     while ((more = from->next(from, &pair)) > 0)
         change_add(&l, CHANGE_PUT, space, pair.key, pair.value);
+    be_slow(e->disk);
     pthread_mutex_lock(&e->disk->lock);
     int err = more < 0 ? more : ingest_locked(e, space, &l);
     changes_free(&l);

@@ -33,10 +33,17 @@ struct gw_mem_faults {
     uint32_t fail_count; /* but no more than so many; 0: all */
     bool full;         /* writes fail with -ENOSPC */
     bool sync_ignored; /* a disk that lies: sync does nothing */
+    uint64_t slow_us_max; /* each write takes a random time of at most so long; 0: none */
+    uint64_t free_bytes;  /* what the disk says is free while it is not full; 0: without end */
 };
 
 void gw_mem_set_faults(struct gw_mem_disk *d, const struct gw_mem_faults *f);
 uint64_t gw_mem_writes(struct gw_mem_disk *d);
+
+/* How a slow write passes its time, called by the thread that writes and without a lock: the bytes
+ * are there and are not synced, and the disk may crash meanwhile. NULL: it sleeps. A simulation lets
+ * its clock run on and steps the store's other threads. Set while no store is open on the disk. */
+void gw_mem_set_wait(struct gw_mem_disk *d, void (*wait)(void *arg, uint64_t us), void *arg);
 
 /* Whether these bytes are anywhere on it: in the log, in a space, or in what is not yet synced. */
 bool gw_mem_holds(struct gw_mem_disk *d, const void *bytes, size_t len);

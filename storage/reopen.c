@@ -40,11 +40,12 @@ static bool due(const struct reopen *r, uint64_t now_us)
     return now_us >= r->next_us || r->next_us - now_us > WAIT_US_MAX;
 }
 
-/* Nobody else uses the engine. Without threads there is nobody else. */
+/* Nobody else uses the engine. When one thread does the parts of all, a commit can be under way
+ * only below this call: see gw_store_storage_poll. */
 static bool is_quiet(struct gw_store *s)
 {
-    return (!s->cfg.own_thread || atomic_load(&s->parked)) && spill_forget(s) &&
-           upkeep_forget(s);
+    bool parked = s->cfg.own_thread ? atomic_load(&s->parked) : !s->committing;
+    return parked && spill_forget(s) && upkeep_forget(s);
 }
 
 static void failed_again(struct gw_store *s, uint64_t now_us, const char *why)

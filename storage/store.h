@@ -283,7 +283,12 @@ unsigned gw_store_commit_poll(struct gw_store *s);
  * passed. Commit thread, after a poll that returned 0. Clients make a system call only while it
  * sleeps. */
 void gw_store_commit_wait(struct gw_store *s, uint64_t timeout_us);
-/* One pass of reads, small records and spill; only when own_thread is false. Returns work done. */
+/* One pass of reads, small records and spill, as the storage thread makes them, and the spill and
+ * upkeep threads' work within it; only when own_thread is false. Returns work done.
+ *
+ * So one thread can step a whole store. An engine whose writes take time may call back meanwhile
+ * (gw_mem_set_wait), and what it calls may make the other poll, of the two that is not under way:
+ * that is how the simulation has commits and storage passes overlap. */
 unsigned gw_store_storage_poll(struct gw_store *s);
 
 /* ---- state for operators (any thread) ---- */

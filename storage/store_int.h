@@ -167,6 +167,7 @@ struct gw_store {
     struct popped again[COMMIT_SEGMENTS_MAX]; /* of a commit that failed: the first of the next */
     unsigned again_first, again_count;
     unsigned next_client; /* who is served first in the next pass */
+    bool committing;      /* it is in the engine: for who steps all threads' parts from one */
     _Atomic uint64_t segment_next;
     struct gw_store_counters commit_counters;
 
