@@ -39,10 +39,10 @@ static void on_signal(int number)
 static void print_sample(const struct echo *e)
 {
     const struct gw_tcp_counters *c = gw_tcp_counters(e->stack.tcp);
-    printf("{\"us\":%lu,\"busy_us\":%lu,\"segments_in\":%lu,\"segments_out\":%lu,"
+    printf("{\"us\":%lu,\"busy_us\":%lu,\"busy_passes\":%lu,\"segments_in\":%lu,\"segments_out\":%lu,"
            "\"bytes_in\":%lu,\"accepted\":%lu}\n",
-           e->stack.now_us, e->stack.busy_us, c->segments_in, c->segments_out, c->text_bytes_in,
-           c->opened_passive);
+           e->stack.now_us, e->stack.busy_us, e->stack.busy_passes, c->segments_in, c->segments_out,
+           c->text_bytes_in, c->opened_passive);
     fflush(stdout);
 }
 

@@ -60,11 +60,21 @@ static uint64_t altered_bytes(const struct wire *w, gw_conn c, uint32_t position
     return altered;
 }
 
+static gw_conn draw(struct wire *w)
+{
+    gw_conn c = w->conns[(uint32_t)((wire_random(w) >> 32) * w->open >> 32)];
+    gw_tcp_expect_send(w->stack.tcp, c);
+    __builtin_prefetch(peer_of(w, c));
+    return c;
+}
+
 static gw_conn next_connection(struct wire *w, gw_conn last)
 {
     if (!w->o.uniform)
         return last;
-    return w->conns[(uint32_t)((wire_random(w) >> 32) * w->open >> 32)];
+    gw_conn *place = &w->drawn[w->drawn_count++ % WIRE_DRAWN], next = *place;
+    *place = draw(w);
+    return next;
 }
 
 /* ---- upcalls ---- */
@@ -104,6 +114,8 @@ static bool turn(struct wire *w)
     if (w->measure_from_us != 0 || !wire_open_all(w))
         return true;
     w->measure_from_us = w->stack.now_us + (uint64_t)w->o.warmup_ms * 1000;
+    for (unsigned i = 0; i < WIRE_DRAWN; i++)
+        w->drawn[i] = draw(w);
     for (uint32_t i = 0; i < w->o.outstanding; i++)
         request(w, w->o.uniform ? next_connection(w, 0) : w->conns[i % w->o.busy]);
     return true;

@@ -40,6 +40,9 @@ struct wire_result {
     uint64_t opened_us; /* how long it took until all were open */
 };
 
+/* How many requests ahead of time their connections are drawn, so that they are in the cache. */
+#define WIRE_DRAWN 32u
+
 struct wire {
     struct stack stack; /* first: upcalls that need no more get it */
     struct wire_options o;
@@ -51,6 +54,8 @@ struct wire {
     bool measuring, failed;
     /* of the mode echo, by connection: messages sent (low half) and bytes received (high half) */
     struct gw_region peers;
+    gw_conn drawn[WIRE_DRAWN]; /* the connections of the next requests, when they are drawn */
+    unsigned drawn_count;      /* so far */
     gw_conn *conns; /* those that are open, in the order they came */
 };
 

@@ -67,4 +67,29 @@ static inline void gw_put_be64(void *p, uint64_t v)
     gw_put_be32((uint8_t *)p + 4, (uint32_t)v);
 }
 
+/* Fewer than eight bytes, the lowest first, zeros behind them. A memcpy of a length that varies would be a
+ * call, and headers end in such a piece. */
+static inline uint64_t gw_load_tail(const uint8_t *p, size_t len)
+{
+    uint64_t tail = 0;
+    unsigned shift = 0;
+    if (len & 4) {
+        uint32_t w;
+        memcpy(&w, p, 4);
+        tail = w;
+        p += 4;
+        shift = 32;
+    }
+    if (len & 2) {
+        uint16_t w;
+        memcpy(&w, p, 2);
+        tail |= (uint64_t)w << shift;
+        p += 2;
+        shift += 16;
+    }
+    if (len & 1)
+        tail |= (uint64_t)*p << shift;
+    return tail;
+}
+
 #endif

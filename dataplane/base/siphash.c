@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "siphash.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+#include "bytes.h"
 
 struct state {
     uint64_t v0, v1, v2, v3;
@@ -26,15 +29,8 @@ static inline void round1(struct state *s)
     s->v2 = rotl(s->v2, 32);
 }
 
-static inline void absorb(struct state *s, uint64_t m)
-{
-    s->v3 ^= m;
-    round1(s);
-    round1(s);
-    s->v0 ^= m;
-}
-
-uint64_t gw_siphash(const struct gw_sipkey *key, const void *data, size_t len)
+static inline __attribute__((always_inline)) uint64_t
+hash(const struct gw_sipkey *key, const void *data, size_t len, int rounds, int last_rounds)
 {
     const uint8_t *p = data;
     struct state s = {
@@ -43,17 +39,31 @@ uint64_t gw_siphash(const struct gw_sipkey *key, const void *data, size_t len)
         key->k0 ^ 0x6c7967656e657261ull,
         key->k1 ^ 0x7465646279746573ull,
     };
-    uint64_t last = (uint64_t)len << 56;
-    for (; len >= 8; len -= 8, p += 8) {
+    uint64_t end = (uint64_t)len << 56;
+    for (bool more = true; more; len -= 8, p += 8) {
         uint64_t m;
-        memcpy(&m, p, 8); /* little-endian host: see meson.build */
-        absorb(&s, m);
+        more = len >= 8;
+        if (more)
+            memcpy(&m, p, 8); /* little-endian host: see meson.build */
+        else
+            m = end | gw_load_tail(p, len);
+        s.v3 ^= m;
+        for (int i = 0; i < rounds; i++)
+            round1(&s);
+        s.v0 ^= m;
     }
-    uint64_t tail = 0;
-    memcpy(&tail, p, len);
-    absorb(&s, last | tail);
     s.v2 ^= 0xff;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < last_rounds; i++)
         round1(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+uint64_t gw_siphash(const struct gw_sipkey *key, const void *data, size_t len)
+{
+    return hash(key, data, len, 2, 4);
+}
+
+uint64_t gw_siphash_1_3(const struct gw_sipkey *key, const void *data, size_t len)
+{
+    return hash(key, data, len, 1, 3);
 }

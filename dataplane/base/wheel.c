@@ -8,7 +8,8 @@
 /*
  * Level k has slots of 256^k ticks. A node sits at the lowest level on which its slot is less than
  * one turn ahead, so a slot never mixes turns, and on levels above 0 the slot of the present moment
- * is empty except while it is being emptied into the levels below, one node a step.
+ * takes nothing in and is emptied. Its nodes are not moved to the levels below but handed out: most
+ * are armed for something that has been done by then, and their owners only have to look.
  */
 
 #define SLOT_BIT  UINT32_C(0x80000000)
@@ -52,6 +53,16 @@ static void link_node(struct gw_wheel *w, uint32_t i)
         node_at(w, *head)->prev = i;
     *head = i;
     w->occupied[level][slot / 64] |= UINT64_C(1) << (slot % 64);
+}
+
+/* Node i is about to be taken off its list and the next one touched: by then the one behind that
+ * should be on its way. */
+static void expect_after(const struct gw_wheel *w, uint32_t i)
+{
+    uint32_t next = node_at(w, i)->next;
+    if (next == 0 || node_at(w, next)->next == 0)
+        return;
+    __builtin_prefetch(node_at(w, node_at(w, next)->next));
 }
 
 static void unlink_node(struct gw_wheel *w, uint32_t i)
@@ -113,7 +124,7 @@ static int slots_ahead(const uint64_t occupied[GW_WHEEL_SLOTS / 64], unsigned fr
     return -1;
 }
 
-/* The first tick at which something has to be done: a node handed out, or a slot moved down. */
+/* The first tick at which a node is handed out. */
 static uint64_t next_tick(const struct gw_wheel *w)
 {
     uint64_t best = UINT64_MAX;
@@ -130,19 +141,15 @@ static uint64_t next_tick(const struct gw_wheel *w)
     return best;
 }
 
-/* Move one node of a slot that the present moment has reached to where it now belongs. */
-static bool move_down_one(struct gw_wheel *w)
+/* A node of a slot that the present moment has reached, on whatever level. */
+static uint32_t reached(const struct gw_wheel *w)
 {
-    for (unsigned level = 1; level < GW_WHEEL_LEVELS; level++) {
+    for (unsigned level = 0; level < GW_WHEEL_LEVELS; level++) {
         unsigned slot = slot_now(w, level);
-        if (slot_used(w, level, slot)) {
-            uint32_t i = w->heads[level][slot];
-            unlink_node(w, i);
-            link_node(w, i);
-            return true;
-        }
+        if (slot_used(w, level, slot))
+            return w->heads[level][slot];
     }
-    return false;
+    return 0;
 }
 
 uint32_t gw_wheel_pop(struct gw_wheel *w, uint64_t now_us, unsigned *work)
@@ -150,10 +157,9 @@ uint32_t gw_wheel_pop(struct gw_wheel *w, uint64_t now_us, unsigned *work)
     uint64_t now = now_us >> GW_TICK_SHIFT;
     while (*work > 0 && w->tick <= now) {
         (*work)--;
-        if (move_down_one(w))
-            continue;
-        uint32_t i = w->heads[0][slot_now(w, 0)];
+        uint32_t i = reached(w);
         if (i != 0) {
+            expect_after(w, i);
             gw_wheel_cancel(w, i);
             return i;
         }

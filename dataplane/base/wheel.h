@@ -4,8 +4,8 @@
  *
  * Nodes live inside the owner's slab elements and are named by the same 32-bit index (never 0, below
  * 2^31). One node an owner: it is armed for the earliest of the owner's deadlines, and may be left
- * armed for one that was since moved to later (the owner looks again when it fires: cheaper than
- * moving it each time). One thread owns a wheel.
+ * armed for one that was since moved to later or cancelled (the owner looks again when it is handed
+ * out: cheaper than moving it each time). One thread owns a wheel.
  *
  * Time is counted in ticks of 64 microseconds, kept as 32 bits and compared modulo 2^32: a deadline
  * may be at most 2^31 ticks (38 hours) ahead, and gw_wheel_pop must run at least that often.
@@ -60,7 +60,8 @@ void gw_wheel_init(struct gw_wheel *w, void *nodes, uint32_t stride, uint64_t no
 void gw_wheel_set(struct gw_wheel *w, uint32_t i, uint32_t tick);
 /* Disarm node i; nothing happens when it is not armed. */
 void gw_wheel_cancel(struct gw_wheel *w, uint32_t i);
-/* Take one node that is due, disarmed, or 0. Each step taken, moves between levels included, costs
+/* Take one node whose time may have come, disarmed, or 0. Never late, but early by up to a slot of the
+ * level on which it lay: the owner looks, and arms it again when it is not due. Each step taken costs
  * one of *work; 0 is also returned when that is used up (gw_wheel_next_us then says at once). */
 uint32_t gw_wheel_pop(struct gw_wheel *w, uint64_t now_us, unsigned *work);
 /* No node is due before this time; UINT64_MAX when none is armed. May be too early, never late. */

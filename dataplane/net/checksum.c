@@ -23,11 +23,7 @@ uint64_t checksum_add(uint64_t sum, const void *data, size_t len)
     }
     for (; len >= 8; len -= 8, p += 8)
         sum = checksum_add64(sum, load64(p));
-    if (len == 0)
-        return sum;
-    uint64_t tail = 0;
-    memcpy(&tail, p, len);
-    return checksum_add64(sum, tail);
+    return checksum_add64(sum, gw_load_tail(p, len));
 }
 
 uint64_t checksum_add_pieces(uint64_t sum, const struct gw_bytes *pieces, unsigned count)

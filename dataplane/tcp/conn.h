@@ -97,35 +97,37 @@ struct conn {
 _Static_assert(sizeof(struct conn) == 128, "the hot state is two cache lines");
 
 struct cold {
+    /* What a segment that brings nothing unusual touches. */
     struct gw_wheel_node node;
     uint32_t at[TIMER_COUNT]; /* ticks */
-    uint32_t ssthresh;
-    uint32_t recover;    /* snd_nxt when recovery began */
+    uint32_t range_count : 9; /* in flight */
+    uint32_t resent : 15;     /* segments sent again, up to GW_TCP_RESENT_MAX */
+    uint32_t close_reason : 3;
+    uint32_t window_log2 : 5; /* the largest window the peer offered was at least 2^this */
     union {
         uint32_t dup_bytes;    /* without SACK: what duplicate ACKs say has left the network */
         uint32_t rack_sent_us; /* with: when the latest of what has arrived was sent */
     };
-    uint32_t rack_end;    /* where that ended */
-    uint32_t rack_rtt_us; /* and how long it took; 0: nothing known of this flight */
-    uint32_t rtt_us_min;  /* of this connection, 0: not measured */
+    uint32_t rack_end;     /* where that ended */
+    uint32_t rack_rtt_us;  /* and how long it took; 0: nothing known of this flight */
+    uint32_t rtt_us_min;   /* of this connection, 0: not measured */
+    uint32_t tail_end;     /* snd_nxt when the tail loss probe left */
+    uint32_t cursor;       /* a slice of the queue where sending goes on, 0: none */
+    uint16_t kept_count;
+    uint8_t rack_quarters; /* reordering window, in quarters of the least round-trip time, less one */
+    uint8_t rack_keep;     /* recoveries until that shrinks again */
+    /* The rest. */
+    uint32_t ssthresh;
+    uint32_t cc[4];       /* of the congestion control */
+    uint32_t recover;     /* snd_nxt when recovery began */
     uint32_t rack_round;  /* snd_nxt when the reordering window last grew */
-    uint32_t tail_end;    /* snd_nxt when the tail loss probe left */
-    uint32_t cursor;     /* a slice of the queue where sending goes on, 0: none */
-    uint32_t cursor_seq; /* of its first byte */
-    uint32_t kept_tail;  /* ring of pieces received and kept, by sequence number */
-    uint32_t fin_seq;    /* with CONN_FIN_KEPT */
+    uint32_t cursor_seq;  /* of the first byte at the cursor */
+    uint32_t kept_tail;   /* ring of pieces received and kept, by sequence number */
+    uint32_t fin_seq;     /* with CONN_FIN_KEPT */
     uint32_t sack_recent; /* in the piece that came last */
     uint32_t dsack_start;
     uint16_t dsack_len;
     uint16_t challenge_at; /* in units of TCP_CHALLENGE_SHIFT */
-    uint16_t kept_count;
-    uint8_t rack_quarters; /* reordering window, in quarters of the least round-trip time, less one */
-    uint8_t rack_keep;     /* recoveries until that shrinks again */
-    uint32_t range_count : 9;  /* in flight */
-    uint32_t resent : 15;      /* segments sent again, up to GW_TCP_RESENT_MAX */
-    uint32_t close_reason : 3;
-    uint32_t window_log2 : 5;  /* the largest window the peer offered was at least 2^this */
-    uint32_t cc[4];      /* of the congestion control */
 };
 _Static_assert(sizeof(struct cold) <= 108, "see the budget in docs/TCP.md");
 

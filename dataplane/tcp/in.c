@@ -347,17 +347,51 @@ static void segment_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_
     }
 }
 
-/* The place of a tag is in the cache by now: prefetch what it refers to. */
-static void expect(const struct gw_tcp *t, uint32_t tag)
+/*
+ * What a burst touches is fetched in rounds, each of which needs what the one before it has fetched:
+ * the table, the connections, what they have under way, and the bytes behind that.
+ */
+
+/* The connection that a tag refers to, or 0. */
+static uint32_t expect_conn(const struct gw_tcp *t, uint32_t tag)
 {
     uint32_t ref = tcp_table_peek(t, tag);
     if (ref == 0 || (ref & TCP_REF_TIME_WAIT))
-        return;
-    const uint8_t *c = (const uint8_t *)conn_at(t, ref);
-    __builtin_prefetch(c);
-    __builtin_prefetch(c + 64);
+        return 0;
+    tcp_conn_expect(t, ref);
     if (t->up.expect != NULL)
         t->up.expect(t->up_ctx, ref);
+    return ref;
+}
+
+static void expect_nodes(const struct gw_tcp *t, uint32_t ref)
+{
+    const struct conn *c = conn_at(t, ref);
+    if (c->flight_tail != 0)
+        __builtin_prefetch(node_at(t, c->flight_tail));
+    if (c->queue_tail != 0)
+        __builtin_prefetch(node_at(t, c->queue_tail));
+}
+
+static void expect_bytes(const struct gw_tcp *t, uint32_t ref)
+{
+    const struct conn *c = conn_at(t, ref);
+    if (c->queue_tail != 0)
+        __builtin_prefetch(gw_arena_ptr(t->cfg.arena, node_at(t, c->queue_tail)->slice.block));
+}
+
+static void expect_burst(const struct gw_tcp *t, const uint32_t *tags, unsigned count)
+{
+    uint32_t refs[GW_TCP_INPUT_BURST_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++) {
+        refs[n] = expect_conn(t, tags[i]);
+        n += refs[n] != 0;
+    }
+    for (unsigned i = 0; i < n; i++)
+        expect_nodes(t, refs[i]);
+    for (unsigned i = 0; i < n; i++)
+        expect_bytes(t, refs[i]);
 }
 
 void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,
@@ -375,8 +409,7 @@ void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_a
         tags[n] = tcp_table_tag(t, &s[n].tuple);
         tcp_table_prefetch(t, tags[n++]);
     }
-    for (unsigned i = 0; i < n; i++)
-        expect(t, tags[i]);
+    expect_burst(t, tags, n);
     for (unsigned i = 0; i < n; i++)
         segment_input(t, &s[i], tags[i]);
 }

@@ -37,6 +37,7 @@
 #define TCP_BURST_SEGMENTS    16u /* of one connection in one turn of flush */
 #define TCP_REFUSALS_MAX      32u /* in a row, then flush gives up until the next call */
 #define TCP_ADVANCE_WORK      4096u
+#define TCP_ADVANCE_AHEAD     4u /* timers whose connections are fetched before the first fires */
 #define TCP_MSS_DEFAULT_V4    536u /* RFC 9293 section 3.7.1 */
 #define TCP_MSS_DEFAULT_V6    1220u
 /* A peer that asks for less gets this: it bounds our work for a byte. */
@@ -193,6 +194,16 @@ static inline bool tcp_listens(const struct gw_tcp *t, const struct gw_tcp_tuple
         listens = t->listening_at[i].port == port &&
                   gw_ip_eq(&t->listening_at[i].ip, &tuple->local);
     return listens;
+}
+
+/* Asks for what of a connection most segments touch: cold state is not aligned to lines. */
+static inline void tcp_conn_expect(const struct gw_tcp *t, uint32_t i)
+{
+    const uint8_t *c = gw_slab_at(&t->conns, i), *k = gw_slab_at(&t->colds, i);
+    __builtin_prefetch(c);
+    __builtin_prefetch(c + 64);
+    __builtin_prefetch(k);
+    __builtin_prefetch(k + offsetof(struct cold, ssthresh) - 1);
 }
 
 static inline void tcp_set_now(struct gw_tcp *t, uint64_t now_us)

@@ -27,18 +27,21 @@ void tcp_table_close(struct tcp_table *tb)
     tb->slots = NULL;
 }
 
-static uint64_t tuple_hash(const struct gw_sipkey *key, const struct gw_tcp_tuple *t)
+typedef uint64_t (*hash_fn)(const struct gw_sipkey *key, const void *data, size_t len);
+
+static inline uint64_t tuple_hash(hash_fn hash, const struct gw_sipkey *key,
+                                  const struct gw_tcp_tuple *t)
 {
     _Static_assert(sizeof(*t) == 36, "hashed as it lies: no padding");
     if (!gw_ip_is_v4(&t->remote) || !gw_ip_is_v4(&t->local))
-        return gw_siphash(key, t, sizeof(*t));
+        return hash(key, t, sizeof(*t));
     struct {
         uint8_t local[4], remote[4];
         uint16_t local_port, remote_port;
     } v4 = {.local_port = t->local_port, .remote_port = t->remote_port};
     memcpy(v4.local, t->local.b + 12, 4);
     memcpy(v4.remote, t->remote.b + 12, 4);
-    return gw_siphash(key, &v4, sizeof(v4));
+    return hash(key, &v4, sizeof(v4));
 }
 
 static uint32_t slot_home(const struct tcp_table *tb, uint32_t tag)
@@ -62,7 +65,7 @@ static const struct gw_tcp_tuple *ref_tuple(const struct gw_tcp *t, uint32_t ref
 
 uint32_t tcp_table_tag(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
 {
-    return (uint32_t)tuple_hash(&t->cfg.key, tuple);
+    return (uint32_t)tuple_hash(gw_siphash_1_3, &t->cfg.key, tuple);
 }
 
 void tcp_table_prefetch(const struct gw_tcp *t, uint32_t tag)
@@ -133,5 +136,5 @@ void tcp_table_remove(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32
 
 uint32_t tcp_initial_sequence(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
 {
-    return (uint32_t)(t->now_us >> 2) + (uint32_t)tuple_hash(&t->iss_key, tuple);
+    return (uint32_t)(t->now_us >> 2) + (uint32_t)tuple_hash(gw_siphash, &t->iss_key, tuple);
 }

@@ -129,10 +129,23 @@ int gw_tcp_listen_at(struct gw_tcp *t, const struct gw_ip *local, uint16_t port)
 void gw_tcp_advance(struct gw_tcp *t, uint64_t now_us)
 {
     tcp_set_now(t, now_us);
-    unsigned work = TCP_ADVANCE_WORK;
-    gw_conn i;
-    while ((i = gw_wheel_pop(&t->wheel, now_us, &work)) != 0)
-        tcp_timer_fire(t, conn_at(t, i));
+    /* Between a node's leaving the wheel and its firing others leave it, so that their connections are
+     * in the cache by then. Firing one may end another: a dead one stays until the next flush. */
+    gw_conn due[TCP_ADVANCE_AHEAD];
+    unsigned work = TCP_ADVANCE_WORK, first = 0, count = 0;
+    for (;;) {
+        gw_conn i = gw_wheel_pop(&t->wheel, now_us, &work);
+        if (i == 0 && count == 0)
+            break;
+        if (i != 0) {
+            tcp_conn_expect(t, i);
+            due[(first + count++) % TCP_ADVANCE_AHEAD] = i;
+        }
+        if (i == 0 || count == TCP_ADVANCE_AHEAD) {
+            tcp_timer_fire(t, conn_at(t, due[first++ % TCP_ADVANCE_AHEAD]));
+            count--;
+        }
+    }
     tcp_time_wait_advance(t);
 }
 
@@ -245,6 +258,11 @@ int gw_tcp_send_copy(struct gw_tcp *t, gw_conn i, const void *p, size_t len)
     if (err == 0)
         tcp_dirty(t, c);
     return err;
+}
+
+void gw_tcp_expect_send(const struct gw_tcp *t, gw_conn i)
+{
+    tcp_conn_expect(t, i);
 }
 
 void gw_tcp_shutdown(struct gw_tcp *t, gw_conn i)

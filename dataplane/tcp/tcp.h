@@ -179,6 +179,9 @@ int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple 
 int gw_tcp_send(struct gw_tcp *t, gw_conn c, struct gw_slice s);
 /* Copying variant for short answers; all or nothing. Fills up the last block where there is room. */
 int gw_tcp_send_copy(struct gw_tcp *t, gw_conn c, const void *p, size_t len);
+/* Fetches into the cache what sending on a connection touches: for who knows some hundred
+ * nanoseconds before. */
+void gw_tcp_expect_send(const struct gw_tcp *t, gw_conn c);
 /* FIN after what is queued. Bytes that still arrive are delivered until the peer's FIN. */
 void gw_tcp_shutdown(struct gw_tcp *t, gw_conn c);
 /* RST now; `closed` follows with GW_TCP_CLOSED_ABORTED. */

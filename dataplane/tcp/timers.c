@@ -146,6 +146,8 @@ static void rearm(struct gw_tcp *t, struct conn *c)
 
 void tcp_timer_fire(struct gw_tcp *t, struct conn *c)
 {
+    if (conn_is_dead(c)) /* by one that fired before it */
+        return;
     c->flags &= ~(uint32_t)CONN_ARMED;
     if (c->flags & CONN_RESUME) {
         c->flags &= ~(uint32_t)(CONN_RESUME | CONN_PAUSED);

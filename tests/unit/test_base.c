@@ -150,4 +150,5 @@ Test(siphash, reference_vectors)
     cr_assert_eq(gw_siphash(&k, m, 1), 0x74f839c593dc67fdull);
     cr_assert_eq(gw_siphash(&k, m, 8), 0x93f5f5799a932462ull);
     cr_assert_eq(gw_siphash(&k, m, 15), 0xa129ca6149be45e5ull);
+    cr_assert_eq(gw_siphash_1_3(&k, m, 0), 0xabac0158050fc4dcull);
 }
