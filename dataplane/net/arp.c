@@ -17,7 +17,8 @@
 static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 static const uint8_t nobody[6];
 
-static void arp_send(struct gw_net *n, uint16_t operation, const uint8_t to_mac[6],
+/* False: the port had no room. */
+static bool arp_send(struct gw_net *n, uint16_t operation, const uint8_t to_mac[6],
                      const uint8_t sender_ip[4], const uint8_t target_mac[6],
                      const uint8_t target_ip[4])
 {
@@ -35,19 +36,20 @@ static void arp_send(struct gw_net *n, uint16_t operation, const uint8_t to_mac[
     memcpy(p + ARP_TARGET_MAC, target_mac, 6);
     memcpy(p + ARP_TARGET_IP, target_ip, 4);
     if (!net_answer(n, f, sizeof(f)))
-        return;
+        return false;
     if (operation == ARP_REQUEST)
         GW_COUNT(n->counters.arp_requests_out);
     else
         GW_COUNT(n->counters.arp_replies_out);
+    return true;
 }
 
-void arp_request(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac)
+bool arp_request(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac)
 {
     const struct link4 *l = link4_of(n, load_raw32(ip->b + 12));
     check(l != NULL); /* only what is on the link is a neighbour */
-    arp_send(n, ARP_REQUEST, mac != NULL ? mac : everybody, (const uint8_t *)&l->ip, nobody,
-             ip->b + 12);
+    return arp_send(n, ARP_REQUEST, mac != NULL ? mac : everybody, (const uint8_t *)&l->ip, nobody,
+                    ip->b + 12);
 }
 
 void arp_announce(struct gw_net *n)

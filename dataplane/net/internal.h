@@ -141,8 +141,8 @@ const struct gw_ip *net_hop(const struct gw_net *n, const struct gw_ip *to);
 
 /* arp.c */
 void arp_input(struct gw_net *n, const uint8_t *frame, uint32_t len, bool shared);
-/* Asks the neighbour at `mac`, or everybody (NULL). */
-void arp_request(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac);
+/* Asks the neighbour at `mac`, or everybody (NULL). False: the port had no room. */
+bool arp_request(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac);
 /* Tells the link which addresses are ours now (RFC 5227 section 3). */
 void arp_announce(struct gw_net *n);
 
@@ -204,8 +204,9 @@ void icmp6_error_input(struct gw_net *n, uint8_t type, uint8_t code, const uint8
 void nd_open(struct gw_net *n, const struct gw_net_config *cfg);
 void nd_input(struct gw_net *n, const struct icmp6 *m);
 void nd_advance(struct gw_net *n);
-/* Asks the neighbour at `mac`, or everybody who may have the address (NULL). */
-void nd_solicit(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac);
+/* Asks the neighbour at `mac`, or everybody who may have the address (NULL). False: the port had no
+ * room. */
+bool nd_solicit(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac);
 /* RFC 4291 section 2.7.1 */
 void nd_group_of(uint8_t group[16], const uint8_t ip[16]);
 

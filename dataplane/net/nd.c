@@ -84,7 +84,8 @@ static uint32_t write_message(const struct gw_net *n, uint8_t *p, uint8_t type, 
     return ND_BYTES + ND_OPTION_BYTES;
 }
 
-static void solicit(struct gw_net *n, const uint8_t from[16], const uint8_t target[16],
+/* False: the port had no room. */
+static bool solicit(struct gw_net *n, const uint8_t from[16], const uint8_t target[16],
                     const uint8_t *mac, uint8_t option)
 {
     uint8_t f[ETH_HEADER_BYTES + IP6_HEADER_BYTES + ND_BYTES + ND_OPTION_BYTES];
@@ -98,16 +99,18 @@ static void solicit(struct gw_net *n, const uint8_t from[16], const uint8_t targ
     }
     uint32_t len = write_message(n, f + ETH_HEADER_BYTES + IP6_HEADER_BYTES, ND_SOLICITATION, 0,
                                  target, option);
-    if (icmp6_send(n, f, len, ND_HOP_LIMIT, from, to, to_mac))
-        GW_COUNT(n->counters.nd_solicitations_out);
+    if (!icmp6_send(n, f, len, ND_HOP_LIMIT, from, to, to_mac))
+        return false;
+    GW_COUNT(n->counters.nd_solicitations_out);
+    return true;
 }
 
-void nd_solicit(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac)
+bool nd_solicit(struct gw_net *n, const struct gw_ip *ip, const uint8_t *mac)
 {
     const struct link6 *l = link6_of(n, ip->b);
     check(l != NULL); /* only what is on the link is a neighbour */
     /* Naming our Ethernet address would override what neighbours know of the other station. */
-    solicit(n, l->ip.b, ip->b, mac, may_override(n, l->ip.b) ? OPTION_SOURCE_MAC : 0);
+    return solicit(n, l->ip.b, ip->b, mac, may_override(n, l->ip.b) ? OPTION_SOURCE_MAC : 0);
 }
 
 static void advertise(struct gw_net *n, const uint8_t target[16], uint8_t flags,

@@ -165,25 +165,24 @@ static uint32_t add_entry(struct neighbours *t, const struct gw_ip *ip)
 
 /* ---- asking ---- */
 
-static void solicit(struct gw_net *n, const struct neighbour *e)
+static bool solicit(struct gw_net *n, const struct neighbour *e)
 {
     const uint8_t *mac = e->state == NEIGHBOUR_PROBING ? e->mac : NULL;
     if (gw_ip_is_v4(&e->ip))
-        arp_request(n, &e->ip, mac);
-    else
-        nd_solicit(n, &e->ip, mac);
+        return arp_request(n, &e->ip, mac);
+    return nd_solicit(n, &e->ip, mac);
 }
 
-/* Each attempt waits equally long for all, so each attempt's list is in order of its deadlines. */
+/* Each attempt waits equally long for all, so each attempt's list is in order of its deadlines. One
+ * that our own port had no room for says nothing about the neighbour, and is made again. */
 static void ask(struct gw_net *n, uint64_t now_us, uint32_t i, enum neighbour_state state,
                 uint8_t attempt)
 {
     struct neighbours *t = &n->neighbours;
     wait_end(t, i);
     t->entries[i].state = state;
-    wait_begin(t, now_us, i, attempt);
-    if (rate_take(&t->asks, now_us))
-        solicit(n, &t->entries[i]);
+    bool made = !rate_take(&t->asks, now_us) || solicit(n, &t->entries[i]);
+    wait_begin(t, now_us, i, made || attempt == 0 ? attempt : attempt - 1);
 }
 
 static void use_stale(struct gw_net *n, uint64_t now_us, uint32_t i)

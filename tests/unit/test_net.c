@@ -482,6 +482,21 @@ Test(arp, a_request_for_us_answers_our_own, .init = setup, .fini = teardown)
     cr_assert_good_segment(&w.out[1], peer_mac, peer_ip);
 }
 
+Test(arp, a_full_port_is_no_reason_to_give_up, .init = setup, .fini = teardown)
+{
+    cr_assert(emit(peer_ip));
+    w.out_room = w.out_count;
+    for (int i = 0; i < 20; i++)
+        pass_time(4 * SECOND);
+    cr_assert_eq(COUNT(neighbours_failed), 0);
+    w.out_room = w.out_count + 1;
+    pass_time(4 * SECOND);
+    cr_assert_eq(w.out_count, 2, "asked again");
+    w.out_room++;
+    hear_reply_from(peer_mac, peer_ip);
+    cr_assert_good_segment(&w.out[2], peer_mac, peer_ip);
+}
+
 Test(arp, asks_three_times_backing_off_then_gives_up, .init = setup, .fini = teardown)
 {
     uint64_t start = w.now_us;
@@ -670,9 +685,10 @@ Test(arp, parking_is_bounded, .init = setup, .fini = teardown)
     cr_assert_eq(COUNT(tx_parked), NEIGHBOUR_PARKED_MAX);
     cr_assert_eq(COUNT(drop_tx_parking_full), 3);
     /* All time out, and the places are free again. */
-    pass_time(SECOND);
-    pass_time(2 * SECOND);
-    pass_time(4 * SECOND);
+    for (int attempt = 0; attempt < 3; attempt++) {
+        pass_time(SECOND << attempt);
+        w.out_count = 0;
+    }
     cr_assert_eq(COUNT(neighbours_failed), NEIGHBOUR_PARKED_MAX + 3);
     cr_assert_eq(COUNT(drop_tx_unresolved), NEIGHBOUR_PARKED_MAX);
     cr_assert(emit(ip));
