@@ -7,8 +7,10 @@
 
 #include "stack.h"
 
-/* A block made for a short copy has room for more of them. */
-#define COPY_BLOCK_BYTES 256u
+/* A block made for a short copy has room for more of them: as much as waits before it, so that a
+ * queue that grows takes few blocks, and few nodes. */
+#define COPY_BLOCK_BYTES     256u
+#define COPY_BLOCK_BYTES_MAX 8192u
 /* Walks longer than this leave a cursor, so that a long queue is not walked for every segment. */
 #define CURSOR_AFTER 4u
 
@@ -80,6 +82,14 @@ static void tail_fill(struct gw_tcp *t, struct conn *c, const uint8_t *p, uint32
     c->queue_bytes += len;
 }
 
+static size_t copy_block_bytes(const struct conn *c, size_t wanted)
+{
+    size_t room = c->queue_bytes < COPY_BLOCK_BYTES_MAX ? c->queue_bytes : COPY_BLOCK_BYTES_MAX;
+    if (room < COPY_BLOCK_BYTES)
+        room = COPY_BLOCK_BYTES;
+    return wanted < room ? room : wanted;
+}
+
 int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t len)
 {
     uint32_t fill = tail_room(t, c);
@@ -94,7 +104,7 @@ int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t le
     }
     gw_block b = 0;
     if (node_for_slice(t))
-        b = gw_arena_get(t->cfg.arena, rest < COPY_BLOCK_BYTES ? COPY_BLOCK_BYTES : rest);
+        b = gw_arena_get(t->cfg.arena, copy_block_bytes(c, rest));
     if (b == 0)
         return -ENOBUFS;
     memcpy(gw_arena_ptr(t->cfg.arena, b), p + fill, rest);

@@ -20,7 +20,7 @@ static int slab_open(struct gw_slab *s, const struct gw_tcp_config *cfg, const c
 /* Nodes for sending are needed by busy connections only, pieces by those with a gap or a slow user. */
 static uint32_t node_limit(const struct gw_tcp_config *cfg)
 {
-    return cfg->send_node_limit != 0 ? cfg->send_node_limit : cfg->conn_limit / 4 + 8192;
+    return cfg->send_node_limit != 0 ? cfg->send_node_limit : cfg->conn_limit / 4 + 65536;
 }
 
 static uint32_t piece_limit(const struct gw_tcp_config *cfg)
