@@ -259,6 +259,8 @@ static bool advance(struct audit *a, uint32_t flow, uint32_t number, uint8_t sta
         a->flows[flow].outstanding--;
         a->incomplete--;
     }
+    if (a->config.moved && state != SETTLED)
+        a->config.moved(a->config.ctx, flow);
     return true;
 }
 

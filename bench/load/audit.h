@@ -54,6 +54,10 @@ struct audit_config {
     uint32_t body_bytes; /* of filler in each body */
     bool receipts;       /* a message is complete when its receipt came, too */
     FILE *log;           /* NULL: none */
+    /* A message of the flow was acknowledged, received or refused, or its receipt came; may be
+     * NULL. */
+    void (*moved)(void *ctx, uint32_t flow);
+    void *ctx;
 };
 
 struct audit *audit_new(const struct audit_config *config);

@@ -246,7 +246,7 @@ static void watch(struct fleet *f, struct user *u)
     }
 }
 
-int fleet_turn(struct fleet *f, int wait_ms)
+int fleet_turn(struct fleet *f, uint32_t wait_us)
 {
     f->now_us = clock_us();
     if (f->now_us - f->scanned_us >= SCAN_US) {
@@ -256,7 +256,7 @@ int fleet_turn(struct fleet *f, int wait_ms)
     }
     start_logins(f);
     flush(f);
-    int err = transport_poll(f->transport, wait_ms);
+    int err = transport_poll(f->transport, wait_us);
     flush(f);
     return err;
 }
@@ -303,8 +303,8 @@ int fleet_open(struct fleet *f, const struct fleet_config *config,
         snprintf(u->name, sizeof(u->name), "%s%u", config->prefix, config->first + i);
         client_init(&u->client, &f->config.profile, &client_events, u->name, config->password);
     }
-    int err = transport_open(&f->transport, config->host, config->port, config->count,
-                             &transport_events, f);
+    f->config.transport.connection_limit = config->count;
+    int err = transport_open(&f->transport, &f->config.transport, &transport_events, f);
     if (err)
         fleet_close(f);
     return err;

@@ -50,7 +50,7 @@ struct fleet_events {
 };
 
 struct fleet_config {
-    const char *host, *port;
+    struct transport_config transport; /* connection_limit is set here */
     const char *prefix, *password;
     uint32_t first, count;
     uint32_t connecting_max;
@@ -88,7 +88,7 @@ void fleet_want(struct fleet *f, uint32_t user, bool online);
 void fleet_disconnect(struct fleet *f, uint32_t user, bool reset);
 /* The user's client has something to send. */
 void fleet_touch(struct fleet *f, uint32_t user);
-/* One turn: waits at most wait_ms for something to happen and handles it. 0 or negative errno. */
-int fleet_turn(struct fleet *f, int wait_ms);
+/* One turn: waits at most wait_us for something to happen and handles it. 0 or negative errno. */
+int fleet_turn(struct fleet *f, uint32_t wait_us);
 
 #endif

@@ -107,7 +107,7 @@ static bool offline_step(struct run *run)
     case OFFLINE_LEAVE:
         if (run->fleet.online == pairs) {
             for (uint32_t flow = 0; flow < pairs; flow++)
-                run->quota[flow]++;
+                run_add_quota(run, flow, 1);
             want_recipients(run, true);
             enter(run, OFFLINE_AGAIN);
         }

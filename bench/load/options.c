@@ -11,7 +11,7 @@
 
 #include "../../dataplane/base/check.h"
 
-enum kind { TEXT, NUMBER, LARGE, ON, OFF, SPECIAL };
+enum kind { TEXT, NUMBER, LARGE, ON, OFF, PREFIX, SPECIAL };
 
 struct option_line {
     const char *name;
@@ -27,6 +27,12 @@ static const struct option_line lines[] = {
     {"host", TEXT, AT(host), "HOST", "of the server (127.0.0.1)"},
     {"port", TEXT, AT(port), "PORT", "(5222)"},
     {"domain", TEXT, AT(domain), "NAME", "XMPP domain (localhost)"},
+    {"device", TEXT, AT(device), "DEVICE", "a DPDK device and our own stack, not kernel sockets"},
+    {"address", PREFIX, AT(address), "ADDR/BITS", "its address and the link's (10.77.0.2/24)"},
+    {"range", PREFIX, AT(range), "ADDR/BITS", "to connect from, when one address is not enough"},
+    {"mtu", NUMBER, AT(mtu), "N", "IP packet bytes on it (1500)"},
+    {"arena", NUMBER, AT(arena_mib), "MIB", "for what is on its way there (256)"},
+    {"no-huge", OFF, AT(huge_pages), NULL, "on 4 KiB pages"},
     {"prefix", TEXT, AT(prefix), "NAME", "users are NAME0, NAME1, .. (u)"},
     {"first", NUMBER, AT(first), "N", "number of the first user (0)"},
     {"password", TEXT, AT(password), "TEXT", "of all users (secret)"},
@@ -57,7 +63,8 @@ static const struct option_line lines[] = {
     {"help", SPECIAL, 0, NULL, "this text"},
 };
 
-#define LINE_COUNT (sizeof(lines) / sizeof(*lines))
+#define CLIENTS_MAX 4000000u
+#define LINE_COUNT  (sizeof(lines) / sizeof(*lines))
 
 static const char *const mode_names[] = {"chat", "offline", "login", "idle"};
 static const char *const mechanism_names[] = {"best", "scram-sha-256", "scram-sha-1", "plain"};
@@ -163,6 +170,11 @@ static int read_line(struct options *o, const struct option_line *line, const ch
         return err;
     case LARGE:
         return read_number(line->name, argument, UINT64_MAX / 2, field);
+    case PREFIX:
+        if (gw_ip_parse_prefix(argument, field))
+            return 0;
+        fprintf(stderr, "godwit-load: --%s takes ADDR/BITS\n", line->name);
+        return -EINVAL;
     case ON:
     case OFF:
         *(bool *)field = line->kind == ON;
@@ -177,8 +189,10 @@ static int check_options(const struct options *o)
     const char *wrong = NULL;
     if (o->pairs == 0 || o->pairs > o->clients / 2)
         wrong = "--pairs must be at least 1 and at most half of --clients";
-    else if (o->clients > 60000)
-        wrong = "--clients: at most 60000 (ports of one address)";
+    else if (o->clients > CLIENTS_MAX || (!o->device && o->clients > 60000))
+        wrong = "--clients: at most 4000000; 60000 over kernel sockets (ports of one address)";
+    else if (o->mtu < 576 || o->mtu > 9000 || o->arena_mib == 0 || o->arena_mib > 65536)
+        wrong = "--mtu is from 576 to 9000, --arena from 1 to 65536";
     else if (o->window == 0 || o->connecting == 0 || o->keepalive_ms == 0)
         wrong = "--window, --connecting and --keepalive-ms must be at least 1";
     else if (o->churn_ms && !o->reconnect)
@@ -231,6 +245,10 @@ int options_read(struct options *o, int argc, char **argv)
         .seconds = 10,
         .keepalive_ms = 1000,
         .stream_management = true,
+        .address = {gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}), GW_IP_V4_BITS + 24},
+        .mtu = 1500,
+        .arena_mib = 256,
+        .huge_pages = true,
     };
     set_text(&o->host, "127.0.0.1");
     set_text(&o->port, "5222");
@@ -247,6 +265,7 @@ int options_read(struct options *o, int argc, char **argv)
 
 void options_free(struct options *o)
 {
+    free(o->device);
     free(o->host);
     free(o->port);
     free(o->domain);

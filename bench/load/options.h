@@ -7,12 +7,17 @@
 #include <stdint.h>
 
 #include "client.h"
+#include "transport.h"
 
 enum mode_name { MODE_CHAT, MODE_OFFLINE, MODE_LOGIN, MODE_IDLE };
 
 struct options {
     enum mode_name mode;
     char *host, *port, *domain;
+    char *device; /* of our own stack; NULL: kernel sockets */
+    struct gw_ip_prefix address, range;
+    uint32_t mtu, arena_mib;
+    bool huge_pages;
     char *prefix;   /* of user names: prefix0, prefix1 .. */
     char *password; /* of all users */
     char *resource; /* NULL: the server's choice */

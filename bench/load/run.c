@@ -12,7 +12,7 @@
 #include "../../dataplane/base/check.h"
 
 #define NS_STANZA_ID "urn:xmpp:sid:0"
-#define TURN_MS      10
+#define TURN_US      10000u
 #define RECEIPT_TAG  ((uint64_t)1 << 63) /* the tag is of the receipt for that message */
 
 static volatile sig_atomic_t signalled;
@@ -122,20 +122,29 @@ static uint64_t send_new(struct run *run, uint32_t user, uint64_t limit)
     return count;
 }
 
+/* Something has changed that may let the user send. */
+static void wake(struct run *run, uint32_t user)
+{
+    if (run->is_ready[user])
+        return;
+    run->is_ready[user] = true;
+    tags_push(&run->ready, user);
+}
+
 void run_send(struct run *run)
 {
-    uint32_t count = run->fleet.config.count;
     if (!run->sending || run->stopped)
         return;
     uint64_t allowed = rate_allows(run);
-    for (uint32_t i = 0; i < count && allowed > 0; i++) {
-        uint32_t user = (run->next_user + i) % count;
-        if (run->flow_of[user] == NO_FLOW || run->fleet.users[user].client.state != CLIENT_READY)
-            continue;
-        uint64_t limit = run->options->rate ? 1 : UINT64_MAX;
-        allowed -= send_new(run, user, limit < allowed ? limit : allowed);
-        if (run->options->rate)
-            run->next_user = user + 1;
+    while (allowed > 0 && tags_count(&run->ready) > 0) {
+        uint32_t user = (uint32_t)tags_pop(&run->ready);
+        uint64_t limit = run->options->rate ? 1 : allowed, sent = 0;
+        run->is_ready[user] = false;
+        if (run->flow_of[user] != NO_FLOW && run->fleet.users[user].client.state == CLIENT_READY)
+            sent = send_new(run, user, limit);
+        allowed -= sent;
+        if (sent == limit)
+            wake(run, user); /* behind the others */
     }
 }
 
@@ -143,7 +152,13 @@ void run_add_flow(struct run *run, uint32_t from, uint32_t to, uint64_t quota)
 {
     uint32_t flow = audit_add_flow(run->audit, from, to);
     run->flow_of[from] = flow;
-    run->quota[flow] = quota;
+    run_add_quota(run, flow, quota);
+}
+
+void run_add_quota(struct run *run, uint32_t flow, uint64_t quota)
+{
+    run->quota[flow] += quota;
+    wake(run, audit_flow_from(run->audit, flow));
 }
 
 bool run_complete(const struct run *run)
@@ -160,6 +175,13 @@ bool run_complete(const struct run *run)
     return true;
 }
 
+/* The audit's: the window of the flow may have room. */
+static void on_moved(void *ctx, uint32_t flow)
+{
+    struct run *run = ctx;
+    wake(run, audit_flow_from(run->audit, flow));
+}
+
 /* ---- events of the fleet ---- */
 
 static void on_online(void *ctx, uint32_t user)
@@ -168,6 +190,7 @@ static void on_online(void *ctx, uint32_t user)
     audit_note(run->audit, run->fleet.now_us, "online", user,
                run->fleet.users[user].client.bound_jid);
     send_again(run, &run->fleet.users[user]);
+    wake(run, user);
 }
 
 static void on_offline(void *ctx, uint32_t user, const char *why)
@@ -370,12 +393,20 @@ static void churn(struct run *run)
                      run_random(run) & 1);
 }
 
+/* How long a turn may wait: at a set rate until the next message is due. */
+static uint32_t turn_us(const struct options *o)
+{
+    uint32_t apart_us = o->rate ? 1000000 / o->rate + 1 : TURN_US;
+    return apart_us < TURN_US ? apart_us : TURN_US;
+}
+
 /* Turns until the mode is done. False when it was not in time, or could not. */
 static bool turn(struct run *run)
 {
     const struct options *o = run->options;
+    uint32_t wait_us = turn_us(o);
     for (;;) {
-        int err = fleet_turn(&run->fleet, TURN_MS);
+        int err = fleet_turn(&run->fleet, wait_us);
         if (err < 0)
             snprintf(run->fleet.failure, sizeof(run->fleet.failure), "%s", strerror(-err));
         if (run->fleet.failure[0])
@@ -411,15 +442,24 @@ static int open_run(struct run *run)
     run->audit = audit_new(&(struct audit_config){.run = (uint32_t)o->seed,
                                                   .body_bytes = o->bytes,
                                                   .receipts = o->receipts,
-                                                  .log = run->log});
+                                                  .log = run->log,
+                                                  .moved = on_moved,
+                                                  .ctx = run});
     run->flow_of = malloc(o->clients * sizeof(*run->flow_of));
     run->quota = calloc(o->clients, sizeof(*run->quota));
-    check(run->flow_of && run->quota);
+    run->is_ready = calloc(o->clients, sizeof(*run->is_ready));
+    check(run->flow_of && run->quota && run->is_ready);
     for (uint32_t i = 0; i < o->clients; i++)
         run->flow_of[i] = NO_FLOW;
     struct fleet_config config = {
-        .host = o->host,
-        .port = o->port,
+        .transport = {.host = o->host,
+                      .port = o->port,
+                      .device = o->device,
+                      .address = o->address,
+                      .range = o->range,
+                      .mtu = (uint16_t)o->mtu,
+                      .arena_mib = o->arena_mib,
+                      .huge_pages = o->huge_pages},
         .prefix = o->prefix,
         .password = o->password,
         .first = o->first,
@@ -445,6 +485,8 @@ static void close_run(struct run *run)
     audit_free(&run->audit);
     free(run->flow_of);
     free(run->quota);
+    free(run->is_ready);
+    tags_free(&run->ready);
     if (run->log && fclose(run->log) != 0)
         fprintf(stderr, "godwit-load: %s: %m\n", run->options->log);
 }

@@ -49,7 +49,8 @@ struct run {
     uint32_t phase;
     uint64_t phase_us;  /* when it began */
     uint64_t drain_us;  /* offline: how long reading the mailboxes took */
-    uint32_t next_user; /* whose turn it is when a rate is set */
+    struct tags ready; /* users whose flow may have room for new messages */
+    bool *is_ready;    /* by user: it is among them */
     uint64_t random;
 };
 
@@ -57,6 +58,8 @@ struct run {
 
 /* Makes flow `from` to `to` and gives it a quota of messages. */
 void run_add_flow(struct run *run, uint32_t from, uint32_t to, uint64_t quota);
+/* The flow may send so many more. */
+void run_add_quota(struct run *run, uint32_t flow, uint64_t quota);
 /* Sends what window, quota and rate allow, for all users. */
 void run_send(struct run *run);
 /* All that was to be sent is sent, and complete. */

@@ -17,6 +17,11 @@
 #define V4_HEADER_BYTES 40u /* IP and TCP, without options */
 #define V6_HEADER_BYTES 60u
 
+#define ADDRESSES_MAX 65536u
+#define FIRST_PORT    1024u
+#define PORTS         64000u
+#define TUPLES_TRIED  64u
+
 uint64_t stack_clock_us(void)
 {
     struct timespec t;
@@ -118,7 +123,7 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
 int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_tcp_upcalls *up,
                void *ctx)
 {
-    *s = (struct stack){0};
+    *s = (struct stack){.network = cfg->network, .range = cfg->range};
     int err = open_port(s, cfg);
     if (err != 0)
         return err; /* said by who failed */
@@ -135,6 +140,42 @@ void stack_close(struct stack *s)
     gw_arena_free(&s->arena);
     gw_dpdk_free(&s->dpdk);
     gw_eal_free(&s->eal);
+}
+
+/* ---- connections ---- */
+
+/* Of ours, to connect from. */
+static uint32_t address_count(const struct stack *s)
+{
+    if (s->range.bits == 0)
+        return 1;
+    return s->range.bits < 112 ? ADDRESSES_MAX : 1u << (128 - s->range.bits);
+}
+
+static struct gw_ip address_at(const struct stack *s, uint32_t n)
+{
+    if (s->range.bits == 0)
+        return s->network.ip;
+    struct gw_ip a = s->range.ip;
+    gw_put_be32(a.b + 12, gw_be32(a.b + 12) | n);
+    return a;
+}
+
+int stack_connect(struct stack *s, const struct gw_ip *server, uint16_t port, uint16_t port_count,
+                  gw_conn *out)
+{
+    int err = -EADDRINUSE;
+    for (unsigned i = 0; i < TUPLES_TRIED && err == -EADDRINUSE; i++) {
+        uint64_t n = s->next_tuple++, rest = n / PORTS;
+        struct gw_tcp_tuple t = {
+            .local = address_at(s, (uint32_t)(rest / port_count % address_count(s))),
+            .remote = *server,
+            .local_port = (uint16_t)(FIRST_PORT + n % PORTS),
+            .remote_port = (uint16_t)(port + rest % port_count),
+        };
+        err = gw_tcp_connect(s->tcp, s->now_us, &t, out);
+    }
+    return err;
 }
 
 /* ---- the loop ---- */

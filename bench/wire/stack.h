@@ -38,6 +38,8 @@ struct stack {
     struct gw_net *net;
     struct gw_tcp *tcp;
     struct gw_arena *arena;
+    struct gw_ip_prefix network, range; /* as configured */
+    uint64_t next_tuple; /* number of the next connection's addresses and ports */
     uint64_t now_us; /* of the pass */
     uint64_t passes, busy_passes;
     uint64_t busy_us; /* spent in passes that found work, and in what was done between them */
@@ -61,6 +63,11 @@ void stack_close_too(void *ctx, gw_conn c);
 int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_tcp_upcalls *up,
                void *ctx);
 void stack_close(struct stack *s);
+
+/* Connects to one of the server's ports, from the next address and port of ours that is free: of the
+ * range when there is one. 0, or as gw_tcp_connect. */
+int stack_connect(struct stack *s, const struct gw_ip *server, uint16_t port, uint16_t port_count,
+                  gw_conn *out);
 
 /* On the lcore: receive, time, send. Returns how much there was to do. */
 unsigned stack_pass(struct stack *s);

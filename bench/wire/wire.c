@@ -10,10 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_PORT    1024u
-#define PORTS         64000u
-#define OPENING_MAX   512u
-#define TUPLES_TRIED  64u
+#define OPENING_MAX 512u
 
 static const struct wire_mode *const modes[] = {&wire_echo, &wire_connect, &wire_bulk};
 static const char *const mode_names[] = {"echo", "connect", "bulk", NULL};
@@ -27,46 +24,9 @@ static void on_signal(int number)
 
 /* ---- connections ---- */
 
-#define ADDRESSES_MAX 65536u
-
-/* Of ours, to connect from: those of the range when there is one. */
-static uint32_t address_count(const struct stack_config *c)
-{
-    if (c->range.bits == 0)
-        return 1;
-    return c->range.bits < 112 ? ADDRESSES_MAX : 1u << (128 - c->range.bits);
-}
-
-static struct gw_ip address_at(const struct stack_config *c, uint32_t n)
-{
-    if (c->range.bits == 0)
-        return c->network.ip;
-    struct gw_ip a = c->range.ip;
-    gw_put_be32(a.b + 12, gw_be32(a.b + 12) | n);
-    return a;
-}
-
-static struct gw_tcp_tuple tuple_at(const struct wire *w, uint64_t n)
-{
-    const struct wire_options *o = &w->o;
-    uint64_t rest = n / PORTS;
-    return (struct gw_tcp_tuple){
-        .local = address_at(&o->stack,
-                            (uint32_t)(rest / o->port_count % address_count(&o->stack))),
-        .remote = o->server,
-        .local_port = (uint16_t)(FIRST_PORT + n % PORTS),
-        .remote_port = (uint16_t)(o->port + rest % o->port_count),
-    };
-}
-
 int wire_open_next(struct wire *w, gw_conn *out)
 {
-    int err = -EADDRINUSE;
-    for (unsigned i = 0; i < TUPLES_TRIED && err == -EADDRINUSE; i++) {
-        struct gw_tcp_tuple t = tuple_at(w, w->next_tuple++);
-        err = gw_tcp_connect(w->stack.tcp, w->stack.now_us, &t, out);
-    }
-    return err;
+    return stack_connect(&w->stack, &w->o.server, w->o.port, w->o.port_count, out);
 }
 
 bool wire_open_all(struct wire *w)

@@ -48,7 +48,6 @@ struct wire {
     struct wire_options o;
     struct wire_result result;
     uint64_t random;
-    uint64_t next_tuple; /* number of the next connection's addresses and ports */
     uint32_t opening, open;
     uint64_t start_us, measure_from_us, measure_until_us;
     bool measuring, failed;
