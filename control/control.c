@@ -216,6 +216,7 @@ static void register_all(struct control *c)
 {
     commands_broker_register(c);
     commands_user_register(c);
+    commands_mailbox_register(c);
     commands_neighbour_register(c);
     commands_session_register(c);
     commands_conn_register(c);

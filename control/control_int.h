@@ -63,6 +63,7 @@ struct control {
 /* Each registers the methods of one group. */
 void commands_broker_register(struct control *c);
 void commands_user_register(struct control *c);
+void commands_mailbox_register(struct control *c);
 void commands_neighbour_register(struct control *c);
 void commands_session_register(struct control *c);
 void commands_conn_register(struct control *c);

@@ -165,6 +165,22 @@ static void show_accounts(const json_t *rows)
     ctl_table_print(&t, stdout);
 }
 
+static void show_limit(const json_t *r, const char *what)
+{
+    const json_t *l = json_object_get(r, what);
+    printf("%s waiting: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " (%s limit)\n", what,
+           number(l, "waiting"), number(l, "max"),
+           json_is_true(json_object_get(l, "own")) ? "its own" : "the configured");
+}
+
+static void show_account(const json_t *r)
+{
+    char buf[40];
+    printf("%s, created %s\n", text(r, "account"), when(number(r, "created_us"), false, buf));
+    show_limit(r, "messages");
+    show_limit(r, "bytes");
+}
+
 static const char *session_state(const json_t *s)
 {
     if (!flag(s, "available"))
@@ -387,6 +403,10 @@ void ctl_show(const struct schema_command *c, const json_t *r)
         show_changed(r, "deleted");
     } else if (strcmp(m, "user.passwd") == 0) {
         show_changed(r, "has a new password");
+    } else if (strcmp(m, "user.show") == 0) {
+        show_account(r);
+    } else if (strcmp(m, "user.set_limit") == 0) {
+        show_changed(r, "has new limits");
     } else if (strcmp(m, "user.list") == 0) {
         show_accounts(json_object_get(r, "accounts"));
     } else if (strcmp(m, "session.list") == 0) {

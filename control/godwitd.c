@@ -153,6 +153,7 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .account_limit = limit + ACTIVE_OFFLINE,
         .session_limit = limit,
         .mailbox_messages_max = c->mailbox_messages_max,
+        .mailbox_bytes_max = c->mailbox_bytes_max,
         .scram_iterations = c->scram_iterations,
     };
     gw_keyring_derive(b->keys, "home of an account", key);

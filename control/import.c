@@ -211,6 +211,8 @@ static void old_read(struct store_op *op)
         /* Who it is stays: only what it logs in with changes. */
         memcpy(s->account.identity_key, old.identity_key, sizeof(old.identity_key));
         s->account.created_us = old.created_us;
+        s->account.messages_max = old.messages_max;
+        s->account.bytes_max = old.bytes_max;
         account_wipe(&old);
         write_account(s, op->done.seq, replaced);
     } else if (op->done.status == -ENOENT) {

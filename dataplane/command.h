@@ -24,6 +24,9 @@ enum gw_command_op {
      * `not-authorized` when account_gone, else `policy-violation`. Sent to all lcores; its home acts.
      * reply.count: sessions ended; -ENOENT when it is homed elsewhere or has none. */
     GW_COMMAND_END_SESSIONS,
+    /* The account whose bare JID is behind a struct gw_limits_command in data has other mailbox limits.
+     * Sent to all lcores; -ENOENT: it is not known here, and is read when it will be. */
+    GW_COMMAND_LIMITS,
     /* Connections and TIME-WAIT entries here, behind the position `cursor` (0 starts): data holds a
      * struct gw_connection_query, and then a run of struct gw_connection_row. next, more. */
     GW_COMMAND_CONNECTIONS,
@@ -67,6 +70,13 @@ struct gw_session_row {
 };
 
 #define GW_BARE_JID_BYTES_MAX 2047
+
+struct gw_limits_command {
+    uint64_t bytes_max; /* 0: as configured */
+    uint32_t messages_max;
+    uint32_t account_len;
+    char account[GW_BARE_JID_BYTES_MAX];
+};
 
 struct gw_connection_query {
     struct gw_tcp_filter filter;

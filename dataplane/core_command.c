@@ -58,6 +58,13 @@ static void end_sessions(struct gw_core *c, const struct gw_command *q, struct g
     r->count = n < 0 ? 0 : (uint32_t)n;
 }
 
+static void set_limits(struct gw_core *c, const struct gw_command *q, struct gw_command_reply *r)
+{
+    const struct gw_limits_command *limits = q->data;
+    r->status = gw_home_set_limits(&c->l, gw_bytes(limits->account, limits->account_len),
+                                   limits->messages_max, limits->bytes_max);
+}
+
 static void list_neighbours(struct gw_core *c, const struct gw_command *q, struct gw_command_reply *r)
 {
     uint32_t at = (uint32_t)q->cursor;
@@ -80,6 +87,9 @@ unsigned core_commands(struct gw_core *c)
         break;
     case GW_COMMAND_END_SESSIONS:
         end_sessions(c, &q, &r);
+        break;
+    case GW_COMMAND_LIMITS:
+        set_limits(c, &q, &r);
         break;
     case GW_COMMAND_CONNECTIONS:
         core_connections(c, &q, &r);

@@ -9,14 +9,16 @@
 
 /*
  * Packed: version u8, identity key, created u64, number of key sets u8, and for each set: hash u8,
- * salt length u8, iterations u32, salt, StoredKey, ServerKey. Little-endian. The numbers of the
- * hashes are part of the format: new ones are added at the end of GW_SCRAM_HASHES.
+ * salt length u8, iterations u32, salt, StoredKey, ServerKey; then the limits of its mailbox, messages
+ * u32, bytes u64, which version 1 does not have. Little-endian. The numbers of the hashes are part of
+ * the format: new ones are added at the end of GW_SCRAM_HASHES.
  */
-#define ACCOUNT_VERSION  1
+#define ACCOUNT_VERSION  2
 #define HEAD_BYTES       (1 + 32 + 8 + 1)
 #define KEYS_HEAD_BYTES  6
+#define LIMITS_BYTES     (4 + 8)
 
-_Static_assert(HEAD_BYTES + GW_SCRAM_HASH_COUNT * (KEYS_HEAD_BYTES + GW_SCRAM_SALT_BYTES_MAX +
+_Static_assert(HEAD_BYTES + LIMITS_BYTES + GW_SCRAM_HASH_COUNT * (KEYS_HEAD_BYTES + GW_SCRAM_SALT_BYTES_MAX +
                                                    2 * GW_SCRAM_KEY_BYTES_MAX) <=
                    GW_ACCOUNT_PACKED_BYTES_MAX,
                "every account fits its packed form");
@@ -81,6 +83,8 @@ size_t gw_account_pack(const struct gw_account *a, uint8_t out[GW_ACCOUNT_PACKED
         pack_keys(&p, h, &a->scram[h]);
         (*count)++;
     }
+    put(&p, &a->messages_max, 4);
+    put(&p, &a->bytes_max, 8);
     return (size_t)(p - out);
 }
 
@@ -106,17 +110,29 @@ static int unpack_keys(const uint8_t **p, const uint8_t *end, struct gw_account 
     return 0;
 }
 
+static int unpack_limits(const uint8_t **p, const uint8_t *end, struct gw_account *out)
+{
+    if (end - *p < LIMITS_BYTES)
+        return -EBADMSG;
+    take(p, &out->messages_max, 4);
+    take(p, &out->bytes_max, 8);
+    return 0;
+}
+
 int gw_account_unpack(const uint8_t *p, size_t len, struct gw_account *out)
 {
     memset(out, 0, sizeof(*out));
-    if (len < HEAD_BYTES || *p++ != ACCOUNT_VERSION)
+    if (len < HEAD_BYTES || p[0] < 1 || p[0] > ACCOUNT_VERSION)
         return -EBADMSG;
-    const uint8_t *end = p + len - 1;
+    const uint8_t *end = p + len;
+    uint8_t version = *p++;
     take(&p, out->identity_key, sizeof(out->identity_key));
     take(&p, &out->created_us, 8);
     int rc = 0;
     for (unsigned left = *p++; left > 0 && rc == 0; left--)
         rc = unpack_keys(&p, end, out);
+    if (rc == 0 && version > 1)
+        rc = unpack_limits(&p, end, out);
     if (rc == 0 && p != end)
         rc = -EBADMSG;
     if (rc < 0)

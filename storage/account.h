@@ -46,6 +46,8 @@ struct gw_scram_keys {
 struct gw_account {
     uint8_t identity_key[32]; /* random, immutable */
     uint64_t created_us;      /* wall clock */
+    uint64_t bytes_max;       /* that may wait for it; 0: as configured */
+    uint32_t messages_max;    /* likewise */
     struct gw_scram_keys scram[GW_SCRAM_HASH_COUNT];
 };
 

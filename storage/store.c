@@ -115,6 +115,9 @@ static void serve_one(struct gw_store *s, const struct popped *p)
     case GW_STORE_MAILBOX:
         mailbox_state(s, &p->r, &done);
         break;
+    case GW_STORE_COUNT:
+        mailbox_count(s, &p->r, &done);
+        break;
     case GW_STORE_DROP_MAILBOX:
         mailbox_drop(s, &p->r, &done);
         break;

@@ -89,9 +89,12 @@ enum gw_store_op {
     /* next_position in the completion's `next`: higher than any position ever appended to this
      * mailbox (removed or not), at least 1. Positions of a mailbox rise but need not be dense: the
      * store keeps nothing of a mailbox that is empty, only one floor above all that was ever
-     * removed. `seq`: the lowest position still there, or `next` when it is empty. `len`: how many
-     * messages are there, counted no further than `from` (at least to 1). */
+     * removed. `seq`: the lowest position still there, or `next` when it is empty. */
     GW_STORE_MAILBOX,
+    /* How much is in a mailbox, from position `from` on: added to data, a struct gw_mailbox_count.
+     * A slice; next: where to go on; more: there is more to count. Nothing else counts messages, so
+     * no crash can make a count wrong. */
+    GW_STORE_COUNT,
     /* Forget a mailbox whole (account deleted) and its key: what was appended to it by segments that
      * are complete. Durable when complete. */
     GW_STORE_DROP_MAILBOX,
@@ -159,6 +162,12 @@ struct gw_store_completion {
     uint64_t durable_us; /* APPEND: wall clock when durable */
     uint32_t len;
     uint32_t reserved2;
+};
+
+/* Zero begins a count. */
+struct gw_mailbox_count {
+    uint64_t messages;
+    uint64_t bytes; /* of their records: head and sealed body */
 };
 
 struct gw_scan_entry {

@@ -249,6 +249,8 @@ void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done);
 void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done);
+void mailbox_count(struct gw_store *s, const struct gw_store_request *r,
+                   struct gw_store_completion *done);
 void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
                   struct gw_store_completion *done);
 /* Into the batch: all keys of a mailbox go. */

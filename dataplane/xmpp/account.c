@@ -117,15 +117,61 @@ static void submit_find(struct gw_lcore *l, uint32_t i)
     struct gw_store_request rq = {
         .op = GW_STORE_MAILBOX,
         .mailbox = gw_identity_mailbox(&a->identity),
-        .from = l->cfg->mailbox_messages_max,
         .tag = gw_home_tag(GW_HOME_TAG_FIND, i),
     };
     if (gw_store_submit(l->store, &rq) != 0)
         load_retry(l, i);
 }
 
-/* Deal with the posts that waited, in order; what finds no room in a segment is tried again. Newer
- * posts for the account queue up behind them. */
+/* What its load_block holds while its mailbox is counted. */
+struct counting {
+    struct gw_mailbox_count count;
+    uint64_t from;
+};
+
+static void submit_count(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    struct counting *c = gw_arena_ptr(l->arena, a->load_block);
+    /* All that it appended and removed is to be seen. */
+    bool durable = a->last_segment <= l->home->durable_number;
+    struct gw_store_request rq = {
+        .op = GW_STORE_COUNT,
+        .mailbox = gw_identity_mailbox(&a->identity),
+        .from = c->from,
+        .data = &c->count,
+        .data_len = sizeof(c->count),
+        .tag = gw_home_tag(GW_HOME_TAG_COUNT, i),
+    };
+    if (!durable || gw_store_submit(l->store, &rq) != 0)
+        load_retry(l, i);
+    else if (c->from == 0)
+        gw_quota_count_begins(&a->quota);
+}
+
+static void begin_count(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    a->state = GW_ACCOUNT_COUNTING;
+    *(struct counting *)gw_arena_ptr(l->arena, a->load_block) = (struct counting){0};
+    submit_count(l, i);
+}
+
+bool gw_home_account_recount(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    check(a->state == GW_ACCOUNT_READY && a->load_block == 0);
+    a->load_block = gw_arena_get(l->arena, sizeof(struct counting));
+    if (a->load_block == 0)
+        return false;
+    idle_remove(l, i);
+    GW_COUNT(l->home_count.recounts);
+    begin_count(l, i);
+    return true;
+}
+
+/* Deal with the posts that waited, in order; what finds no room in a segment is tried again, and what
+ * must be counted for goes on when it was. Newer posts for the account queue up behind them. */
 static void drain_waits(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home *h = l->home;
@@ -135,7 +181,8 @@ static void drain_waits(struct gw_lcore *l, uint32_t i)
         uint32_t w = a->wait_head;
         struct gw_home_wait *wait = gw_slab_at(&h->waits, w);
         if (!gw_home_accept(l, i, &wait->post)) {
-            load_retry(l, i);
+            if (a->state != GW_ACCOUNT_COUNTING)
+                load_retry(l, i);
             break;
         }
         a->wait_head = wait->next;
@@ -145,6 +192,15 @@ static void drain_waits(struct gw_lcore *l, uint32_t i)
     }
     a->pending--;
     gw_home_account_relax(l, i);
+}
+
+static void wake(struct gw_lcore *l, uint32_t i, enum gw_home_account_state state)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    gw_arena_put(l->arena, a->load_block);
+    a->load_block = 0;
+    a->state = (uint8_t)state;
+    drain_waits(l, i);
 }
 
 unsigned gw_home_account_retry(struct gw_lcore *l)
@@ -160,6 +216,10 @@ unsigned gw_home_account_retry(struct gw_lcore *l)
             submit_load(l, i);
         else if (a->state == GW_ACCOUNT_FINDING)
             submit_find(l, i);
+        else if (a->state == GW_ACCOUNT_COUNTING)
+            submit_count(l, i);
+        else if (a->load_block != 0) /* deleted meanwhile */
+            wake(l, i, GW_ACCOUNT_MISSING);
         else
             drain_waits(l, i);
     }
@@ -229,13 +289,30 @@ void gw_home_account_wait(struct gw_lcore *l, uint32_t i, const struct gw_post *
 
 /* ---- what the store said ---- */
 
-static void wake(struct gw_lcore *l, uint32_t i, enum gw_home_account_state state)
+static void set_limits(struct gw_lcore *l, struct gw_home_account *a, uint32_t messages,
+                       uint64_t bytes)
+{
+    a->limits.messages = messages != 0 ? messages : l->cfg->mailbox_messages_max;
+    a->limits.bytes = bytes != 0 ? bytes : l->cfg->mailbox_bytes_max;
+}
+
+int gw_home_set_limits(struct gw_lcore *l, struct gw_bytes bare, uint32_t messages, uint64_t bytes)
+{
+    uint32_t i = gw_home_account_find(l, bare);
+    if (i == 0)
+        return -ENOENT;
+    struct gw_home_account *a = gw_home_account(l, i);
+    a->stale = a->state == GW_ACCOUNT_LOADING;
+    set_limits(l, a, messages, bytes);
+    gw_quota_doubt(&a->quota);
+    return 0;
+}
+
+void gw_home_account_gone(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_account *a = gw_home_account(l, i);
-    gw_arena_put(l->arena, a->load_block);
-    a->load_block = 0;
-    a->state = (uint8_t)state;
-    drain_waits(l, i);
+    if (a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_COUNTING)
+        a->state = GW_ACCOUNT_MISSING;
 }
 
 void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
@@ -244,6 +321,11 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_stor
     struct gw_account record;
     struct gw_bytes plain;
     int rc = c->status;
+    if (a->stale) {
+        a->stale = false;
+        submit_load(l, i);
+        return;
+    }
     if (rc == 0)
         rc = gw_small_open(l->keys, l->sealer, GW_NS_ACCOUNT, jid_of(l, a),
                            gw_arena_ptr(l->arena, a->load_block), c->len, &plain);
@@ -256,6 +338,7 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_stor
         return;
     }
     gw_hash(l->hasher, GW_HASH_SHA_256, gw_bytes(record.identity_key, 32), a->identity.hash);
+    set_limits(l, a, record.messages_max, record.bytes_max);
     explicit_bzero(&record, sizeof(record));
     explicit_bzero(gw_arena_ptr(l->arena, a->load_block), LOAD_BYTES);
     a->state = GW_ACCOUNT_FINDING;
@@ -271,6 +354,26 @@ void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store
     }
     a->next_position = c->next;
     a->durable_end = c->next;
-    a->live_count = c->len;
+    if (c->seq == c->next)
+        wake(l, i, GW_ACCOUNT_READY);
+    else
+        begin_count(l, i);
+}
+
+void gw_home_account_counted(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    struct counting *counting = gw_arena_ptr(l->arena, a->load_block);
+    if (a->state == GW_ACCOUNT_MISSING) {
+        wake(l, i, GW_ACCOUNT_MISSING);
+        return;
+    }
+    counting->from = c->next;
+    if (c->status == 0 && c->more) {
+        submit_count(l, i);
+        return;
+    }
+    /* A table that cannot be read to its end: what is behind the damage is not counted. */
+    gw_quota_counted(&a->quota, counting->count.messages, counting->count.bytes);
     wake(l, i, GW_ACCOUNT_READY);
 }

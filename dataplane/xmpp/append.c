@@ -205,7 +205,8 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
     struct gw_home_account *a = gw_home_account(l, account);
     struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
     s->position = a->next_position++;
-    a->live_count++;
+    a->last_segment = h->open_number;
+    gw_quota_added(&a->quota, gw_home_record_bytes(s));
     gw_stanza_set_id(l, s, &mailbox);
     struct gw_record_head *r =
         gw_segment_add(&h->writer, GW_RECORD_MESSAGE, &mailbox, s->position, s->sealed_len);
@@ -246,6 +247,7 @@ void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t
     uint8_t *aad = next_aad(l);
     gw_removal_aad(aad, &mailbox, r->position);
     seal_later(l, r, aad, (const uint8_t *)(r + 1));
-    a->live_count -= a->live_count < n ? a->live_count : n;
+    a->last_segment = h->open_number;
+    gw_quota_removed(&a->quota, n);
     GW_COUNT_ADD(l->home_count.removed, n);
 }

@@ -86,6 +86,9 @@ void gw_home_store_done(struct gw_lcore *l, const struct gw_store_completion *c)
     case GW_HOME_TAG_FIND:
         gw_home_account_found(l, index, c);
         break;
+    case GW_HOME_TAG_COUNT:
+        gw_home_account_counted(l, index, c);
+        break;
     case GW_HOME_TAG_READ:
         gw_home_read_done(l, index, c);
         break;

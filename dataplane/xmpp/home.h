@@ -12,6 +12,7 @@
 #include "../base/slab.h"
 #include "bind.h"
 #include "post.h"
+#include "quota.h"
 #include "stanza.h"
 
 #define GW_SEGMENT_BYTES       (512u << 10) /* the largest stanza fits with room to spare */
@@ -28,6 +29,7 @@
 #define GW_HOME_ACCOUNT_STATES(X)                                                                  \
     X(LOADING) /* its record is being read */                                                      \
     X(FINDING) /* its mailbox's bounds are being read */                                           \
+    X(COUNTING) /* what is in its mailbox is being counted, for the first time or again */         \
     X(READY)                                                                                       \
     X(MISSING) /* there is none of this name (or it was deleted): dropped when nothing refers to it */
 
@@ -44,13 +46,16 @@ struct gw_home_account {
     uint16_t jid_len;
     uint8_t state;
     bool idle : 1;
-    bool load_due : 1; /* the store had no room for the request */
+    bool load_due : 1; /* the store had no room for the request, or it must wait */
+    bool stale : 1;    /* its record has changed since it was asked for */
     uint32_t load_next;
     uint32_t pending; /* entries of the queue that name it */
     uint32_t sessions;    /* first */
     uint32_t wait_head, wait_tail;
     gw_block load_block;
-    uint32_t live_count; /* messages waiting: counted up to the limit when loaded, then kept up */
+    struct gw_quota_limits limits; /* its own or the configured ones */
+    struct gw_quota quota;
+    uint64_t last_segment; /* the last that anything of it was added to */
     struct gw_identity identity;
     uint64_t next_position;
     uint64_t durable_end; /* all positions below are durable (or failed) */
@@ -177,11 +182,20 @@ unsigned gw_home_append(struct gw_lcore *l);
 bool gw_home_is_busy(const struct gw_lcore *l);
 /* End the sessions of an account. account_gone: forget it too. Number ended or -ENOENT. */
 int gw_home_end_sessions(struct gw_lcore *l, struct gw_bytes bare, bool account_gone);
+/* The mailbox limits in the account's record have changed; 0: the configured ones. -ENOENT: it is not
+ * known here. */
+int gw_home_set_limits(struct gw_lcore *l, struct gw_bytes bare, uint32_t messages, uint64_t bytes);
 
 /* ---- inside the home ---- */
 
 /* Tags of store requests: what, and an index. */
-enum gw_home_tag { GW_HOME_TAG_APPEND = 1, GW_HOME_TAG_LOAD, GW_HOME_TAG_FIND, GW_HOME_TAG_READ };
+enum gw_home_tag {
+    GW_HOME_TAG_APPEND = 1,
+    GW_HOME_TAG_LOAD,
+    GW_HOME_TAG_FIND,
+    GW_HOME_TAG_COUNT,
+    GW_HOME_TAG_READ,
+};
 
 static inline uint64_t gw_home_tag(enum gw_home_tag what, uint32_t index)
 {
@@ -228,13 +242,20 @@ uint32_t gw_home_account_find(struct gw_lcore *l, struct gw_bytes bare);
 void gw_home_account_wait(struct gw_lcore *l, uint32_t account, const struct gw_post *p);
 void gw_home_account_loaded(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
 void gw_home_account_found(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
+void gw_home_account_counted(struct gw_lcore *l, uint32_t account,
+                             const struct gw_store_completion *c);
+/* Have the store count its mailbox; until then it is not READY. False: no memory. */
+bool gw_home_account_recount(struct gw_lcore *l, uint32_t account);
+/* It was deleted: nothing goes to it any more. */
+void gw_home_account_gone(struct gw_lcore *l, uint32_t account);
 unsigned gw_home_account_retry(struct gw_lcore *l);
 /* Something that held it is gone: it may be forgotten now. */
 void gw_home_account_relax(struct gw_lcore *l, uint32_t account);
 void gw_home_account_hold(struct gw_lcore *l, uint32_t account);
 
 /* route.c */
-/* A post whose account is ready (or missing). False: there is no room in a segment now. */
+/* A post whose account is ready (or missing). False: there is no room in a segment now, or the account
+ * is no longer ready: its mailbox must be counted first. */
 bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p);
 /* Deal with what the queue holds up to durable_number. */
 unsigned gw_home_drain(struct gw_lcore *l);
@@ -269,6 +290,11 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
 /* Add the removal of delivered positions. */
 void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t *positions, unsigned n);
 void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c);
+/* What its record counts for in the mailbox. */
+static inline uint32_t gw_home_record_bytes(const struct gw_stanza *s)
+{
+    return (uint32_t)sizeof(struct gw_record_head) + s->sealed_len;
+}
 size_t gw_home_message_event_len(const struct gw_stanza *s);
 size_t gw_home_removal_event_len(unsigned n);
 /* The number of the last segment that anything was added to. */

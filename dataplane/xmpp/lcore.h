@@ -33,7 +33,8 @@ struct gw_xmpp_config {
     uint32_t conn_limit;    /* of this lcore */
     uint32_t account_limit; /* accounts known at once on this lcore, online or lately active */
     uint32_t session_limit; /* sessions homed on this lcore */
-    uint32_t mailbox_messages_max;
+    uint32_t mailbox_messages_max; /* of accounts without limits of their own */
+    uint64_t mailbox_bytes_max;
     uint32_t scram_iterations; /* announced for unknown users */
     struct gw_sipkey home_key;    /* bare JID -> home lcore; the same on all lcores */
     struct gw_sipkey salt_key;    /* fake salts of unknown users; the same after a restart */
@@ -82,7 +83,9 @@ struct gw_edge_counters {
     X(transient, "stanzas routed without being stored")                                            \
     X(transient_dropped, "stanzas without storage dropped: no session, or its queue full")         \
     X(refused_unknown, "stanzas refused: no such account")                                         \
-    X(refused_full, "messages refused: mailbox full")                                              \
+    X(refused_full, "messages refused: as many wait in the mailbox as may")                        \
+    X(refused_full_bytes, "messages refused: no room for their bytes in the mailbox")              \
+    X(recounts, "mailboxes counted again, which seemed full")                                      \
     X(refused_store, "messages refused: the store failed while they were appended")                \
     X(refused_closed, "messages refused: the store has failed, or its disk is full")               \
     X(refused_memory, "stanzas refused: no memory, or too many accounts at once")                  \

@@ -39,7 +39,28 @@ static void set_aside(struct gw_lcore *l, const struct gw_post *p)
     h->backlog[(h->backlog_head + h->backlog_count++) & h->backlog_mask] = *p;
 }
 
-/* False: it must wait for room in a segment. */
+/* Whether its mailbox takes another message; when it does not, the post is answered. *again: its
+ * mailbox must be counted first.
+ *
+ * XEP-0160 section 2 names the condition, as RFC 6121 section 8.5.2.2.1 does for what is not stored.
+ * It is also what a name without an account gets: a full mailbox is nobody else's to know of. */
+static bool has_room(struct gw_lcore *l, uint32_t account, struct gw_post *p, bool *again)
+{
+    struct gw_home_account *a = gw_home_account(l, account);
+    uint32_t bytes = gw_home_record_bytes(gw_post_stanza(l, p));
+    enum gw_quota_verdict v = gw_quota_ask(&a->quota, &a->limits, bytes);
+    *again = v == GW_QUOTA_UNSURE && gw_home_account_recount(l, account);
+    if (v == GW_QUOTA_ROOM || *again)
+        return v == GW_QUOTA_ROOM;
+    if (v == GW_QUOTA_BYTES)
+        GW_COUNT(l->home_count.refused_full_bytes);
+    else
+        GW_COUNT(l->home_count.refused_full);
+    gw_home_return(l, p, true, GW_CONDITION_SERVICE_UNAVAILABLE);
+    return false;
+}
+
+/* False: it must wait for room in a segment, or for its account. */
 static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *p)
 {
     struct gw_stanza *s = gw_post_stanza(l, p);
@@ -57,11 +78,9 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
         gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
         return true;
     }
-    if (store && a->live_count >= l->cfg->mailbox_messages_max) {
-        GW_COUNT(l->home_count.refused_full);
-        gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
-        return true;
-    }
+    bool again;
+    if (store && !has_room(l, account, p, &again))
+        return !again;
     if (store) {
         if (!gw_home_can_append(l, s->sealed_len, gw_home_message_event_len(s)))
             return false;
@@ -101,11 +120,15 @@ static bool with_account(struct gw_lcore *l, struct gw_post *p)
         return true;
     }
     struct gw_home_account *a = gw_home_account(l, i);
-    if (a->state == GW_ACCOUNT_LOADING || a->state == GW_ACCOUNT_FINDING || a->wait_head != 0) {
-        gw_home_account_wait(l, i, p);
-        return true;
+    bool ready = a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_MISSING;
+    if (ready && a->wait_head == 0) {
+        if (gw_home_accept(l, i, p))
+            return true;
+        if (a->state != GW_ACCOUNT_COUNTING)
+            return false;
     }
-    return gw_home_accept(l, i, p);
+    gw_home_account_wait(l, i, p);
+    return true;
 }
 
 static void answer_done(struct gw_lcore *l, const struct gw_post *p)
@@ -247,7 +270,7 @@ static void stored(struct gw_lcore *l, uint32_t account, struct gw_post *p)
     a->durable_end = s->position + 1;
     if (l->home->failed) {
         GW_COUNT(l->home_count.refused_store);
-        a->live_count -= a->live_count > 0;
+        gw_quota_removed(&a->quota, 1);
         gw_home_return(l, p, true, GW_CONDITION_INTERNAL_SERVER_ERROR);
         return;
     }

@@ -378,8 +378,8 @@ int gw_home_end_sessions(struct gw_lcore *l, struct gw_bytes bare, bool account_
         gw_home_unbind(l, i);
         n++;
     }
-    if (account_gone && a->state == GW_ACCOUNT_READY)
-        a->state = GW_ACCOUNT_MISSING;
+    if (account_gone)
+        gw_home_account_gone(l, account);
     a->pending--;
     gw_home_account_relax(l, account);
     return n > 0 ? n : -ENOENT;

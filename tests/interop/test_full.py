@@ -5,7 +5,7 @@ from base import InteropTest
 from raw import CLIENT
 
 LIMIT = 20
-CONDITION = "{urn:ietf:params:xml:ns:xmpp-stanzas}resource-constraint"
+CONDITION = "{urn:ietf:params:xml:ns:xmpp-stanzas}service-unavailable"
 
 
 class Full(InteropTest):
@@ -18,7 +18,7 @@ class Full(InteropTest):
         for m in refused:
             self.assertEqual(m.get("type"), "error")
             self.assertIsNotNone(m.find(f"{CLIENT}error/{CONDITION}"))
-            self.assertEqual(m.find(CLIENT + "error").get("type"), "wait")
+            self.assertEqual(m.find(CLIENT + "error").get("type"), "cancel")
         return [m.get("id") for m in refused]
 
     async def test_refused_when_full_and_taken_again_when_read(self):
@@ -32,6 +32,34 @@ class Full(InteropTest):
         await recipient.acknowledge()
         await recipient.end()
         self.assertEqual(await self._send(sender, self.jid(b), range(100, 100 + LIMIT)), [])
+
+    async def test_an_account_with_limits_of_its_own(self):
+        a, b = self.broker.users(2)
+        sender = await self.raw_login(a)
+        self.assertEqual(await self._send(sender, self.jid(b), range(3)), [])
+        self.broker.ctl("user", "set-limit", b, "--messages", "5")
+        self.assertEqual(await self._send(sender, self.jid(b), range(3, 8)), ["m5", "m6", "m7"])
+        shown = self.broker.ctl("user", "show", b)["messages"]
+        self.assertEqual(shown, {"waiting": 5, "max": 5, "own": True})
+        self.broker.ctl("user", "set-limit", b, "--messages", "0")
+        self.assertEqual(await self._send(sender, self.jid(b), range(8, 8 + LIMIT - 5)), [])
+        self.assertEqual(await self._send(sender, self.jid(b), [99]), ["m99"])
+
+    async def test_bytes(self):
+        a, b = self.broker.users(2)
+        sender = await self.raw_login(a)
+        self.broker.ctl("user", "set-limit", b, "--bytes", "3000")
+        sender.message(self.jid(b), "large", "x" * 3000)
+        (refused,) = await sender.ping()
+        self.assertIsNotNone(refused.find(f"{CLIENT}error/{CONDITION}"))
+        self.assertEqual(await self._send(sender, self.jid(b), range(3)), [])
+        shown = self.broker.ctl("user", "show", b)
+        self.assertEqual(shown["messages"]["waiting"], 3)
+        each = shown["bytes"]["waiting"] // 3
+        self.assertLess(each, 1000)
+        room = 3000 // each
+        self.assertEqual(await self._send(sender, self.jid(b), range(3, room + 2)),
+                         [f"m{room}", f"m{room + 1}"])
 
     async def test_who_reads_has_no_limit(self):
         a, b = self.broker.users(2)

@@ -306,6 +306,20 @@ static inline void rig_read_in(struct rig *rig, unsigned mailbox, uint64_t from,
         cr_assert_str_eq(got_, expected, "in small pieces: %s", got_); \
     } while (0)
 
+static inline struct gw_mailbox_count rig_count(struct rig *rig, unsigned mailbox)
+{
+    struct gw_mailbox_count count = {0};
+    struct gw_store_request r = {.op = GW_STORE_COUNT, .mailbox = rig_mailbox(mailbox),
+                                 .data = &count, .data_len = sizeof(count)};
+    struct gw_store_completion done;
+    do {
+        cr_assert_eq(rig_call(rig, &r, &done), 0);
+        cr_assert(!done.more || done.next > r.from);
+        r.from = done.next;
+    } while (done.more);
+    return count;
+}
+
 static inline void rig_state(struct rig *rig, unsigned mailbox, uint64_t *lowest, uint64_t *next)
 {
     struct gw_store_request r = {.op = GW_STORE_MAILBOX, .mailbox = rig_mailbox(mailbox)};

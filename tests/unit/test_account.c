@@ -107,7 +107,8 @@ Test(account, bad_key_texts_are_refused_with_a_reason)
 
 static struct gw_account full_account(void)
 {
-    struct gw_account a = {.created_us = 1234567890123};
+    struct gw_account a = {
+        .created_us = 1234567890123, .messages_max = 17, .bytes_max = UINT64_C(1) << 40};
     memset(a.identity_key, 9, sizeof(a.identity_key));
     for (unsigned h = 0; h < GW_SCRAM_HASH_COUNT; h++) {
         a.scram[h].iterations = GW_SCRAM_ITERATIONS_MAX - h;
@@ -131,6 +132,19 @@ Test(account, comes_back_as_it_was_packed)
         cr_assert_eq(gw_account_unpack(packed, len, &out), 0);
         cr_assert_eq(memcmp(&in, &out, sizeof(in)), 0);
     }
+}
+
+/* Written before accounts had limits. */
+Test(account, the_first_version_has_the_configured_limits)
+{
+    struct gw_account in = full_account(), out;
+    uint8_t packed[GW_ACCOUNT_PACKED_BYTES_MAX];
+    size_t len = gw_account_pack(&in, packed) - sizeof(uint32_t) - sizeof(uint64_t);
+    packed[0] = 1;
+    cr_assert_eq(gw_account_unpack(packed, len, &out), 0);
+    in.messages_max = 0;
+    in.bytes_max = 0;
+    cr_assert_eq(memcmp(&in, &out, sizeof(in)), 0);
 }
 
 Test(account, anything_but_the_whole_packed_form_is_refused)

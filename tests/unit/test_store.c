@@ -226,34 +226,58 @@ STORE_TEST(segment_numbers_never_repeat)
     }
 }
 
-static uint32_t waiting(struct rig *rig, unsigned mailbox, uint64_t most)
-{
-    struct gw_store_request r = {
-        .op = GW_STORE_MAILBOX, .mailbox = rig_mailbox(mailbox), .from = most};
-    struct gw_store_completion done;
-    cr_assert_eq(rig_call(rig, &r, &done), 0);
-    return done.len;
-}
 
 /* Positions are not dense: what others have removed raises them. */
-STORE_TEST(a_mailbox_says_how_many_wait)
+STORE_TEST(what_waits_is_counted)
 {
     static struct rig_segment g;
-    cr_assert_eq(waiting(rig, 1, 100), 0);
+    struct gw_mailbox_count c = rig_count(rig, 1);
+    cr_assert_eq(c.messages, 0);
+    cr_assert_eq(c.bytes, 0);
     rig_put(rig, 1, 3, "a");
-    rig_put(rig, 1, 5000, "b");
+    rig_put(rig, 1, 5000, "bb");
     rig_spill(rig);
-    rig_put(rig, 1, 90000, "c");
-    cr_assert_eq(waiting(rig, 1, 100), 3, "spilled and not");
-    cr_assert_eq(waiting(rig, 1, 2), 2);
-    cr_assert_eq(waiting(rig, 1, 0), 1);
+    rig_put(rig, 1, 90000, "ccc");
+    c = rig_count(rig, 1);
+    cr_assert_eq(c.messages, 3, "spilled and not");
+    cr_assert_eq(c.bytes, 3 * sizeof(struct gw_record_head) + 6);
     rig_segment_begin(&g);
     rig_remove(&g, 1, 5000, 5000);
     cr_assert_eq(rig_append(rig, &g, NULL), 0);
-    cr_assert_eq(waiting(rig, 1, 100), 2);
-    rig_spill(rig);
-    cr_assert_eq(waiting(rig, 1, 100), 2);
-    cr_assert_eq(waiting(rig, 2, 100), 0);
+    for (int i = 0; i < 3; i++) {
+        c = rig_count(rig, 1);
+        cr_assert_eq(c.messages, 2);
+        cr_assert_eq(c.bytes, 2 * sizeof(struct gw_record_head) + 4);
+        if (i == 0)
+            rig_spill(rig);
+        else
+            rig_kill(rig);
+    }
+    cr_assert_eq(rig_count(rig, 2).messages, 0);
+}
+
+STORE_TEST(counting_goes_on_where_a_slice_has_ended)
+{
+    enum { SEGMENTS = 10, EACH = 500 };
+    static struct rig_segment g;
+    for (unsigned i = 0; i < SEGMENTS; i++) {
+        rig_segment_begin(&g);
+        for (unsigned k = 0; k < EACH; k++)
+            rig_message(&g, 1, 2 * (i * EACH + k) + 1, "x");
+        cr_assert_eq(rig_append(rig, &g, NULL), 0);
+        if (i == SEGMENTS / 2)
+            rig_spill(rig);
+    }
+    struct gw_mailbox_count c = {0};
+    struct gw_store_request r = {.op = GW_STORE_COUNT, .mailbox = rig_mailbox(1), .data = &c,
+                                 .data_len = sizeof(c)};
+    struct gw_store_completion done;
+    cr_assert_eq(rig_call(rig, &r, &done), 0);
+    cr_assert(done.more, "not all of so many in one go");
+    cr_assert_lt(c.messages, SEGMENTS * EACH);
+    c = rig_count(rig, 1);
+    cr_assert_eq(c.messages, SEGMENTS * EACH);
+    cr_assert_eq(c.bytes, SEGMENTS * EACH * (sizeof(struct gw_record_head) + 1));
 }
 
 STORE_TEST(a_log_larger_than_the_window_is_recovered)

@@ -204,6 +204,7 @@ static void check_mailbox(struct model *m, unsigned mailbox)
     static uint8_t buf[8192];
     uint8_t seen[POSITIONS_MAX] = {0};
     uint64_t from = 0, last = 0;
+    struct gw_mailbox_count found = {0};
     struct gw_store_completion done;
     do {
         struct gw_store_request r = {.op = GW_STORE_READ,
@@ -222,10 +223,15 @@ static void check_mailbox(struct model *m, unsigned mailbox)
             cr_assert_eq(gw_record_body_len(rec), strlen(text));
             cr_assert_arr_eq(gw_record_body(rec), text, strlen(text));
             seen[last] = 1;
+            found.messages++;
+            found.bytes += rec->len;
         }
         from = done.next;
     } while (done.more);
     settle(m, mailbox, seen);
+    struct gw_mailbox_count count = rig_count(&m->rig, mailbox);
+    cr_assert_eq(count.messages, found.messages);
+    cr_assert_eq(count.bytes, found.bytes);
 
     uint64_t lowest = 0, next;
     rig_state(&m->rig, mailbox, &lowest, &next);

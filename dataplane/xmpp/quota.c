@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "quota.h"
+
+static bool may_have_room(const struct gw_quota *q)
+{
+    return q->left > 0 && q->left >= q->counted / GW_QUOTA_RECOUNT_SHARE;
+}
+
+enum gw_quota_verdict gw_quota_ask(const struct gw_quota *q, const struct gw_quota_limits *max,
+                                   uint32_t bytes)
+{
+    bool many = q->messages >= max->messages;
+    if (!many && q->bytes + bytes <= max->bytes)
+        return GW_QUOTA_ROOM;
+    if (may_have_room(q))
+        return GW_QUOTA_UNSURE;
+    return many ? GW_QUOTA_MESSAGES : GW_QUOTA_BYTES;
+}
+
+void gw_quota_added(struct gw_quota *q, uint32_t bytes)
+{
+    q->messages++;
+    q->bytes += bytes;
+}
+
+void gw_quota_removed(struct gw_quota *q, uint32_t positions)
+{
+    q->left = positions < UINT32_MAX - q->left ? q->left + positions : UINT32_MAX;
+}
+
+void gw_quota_count_begins(struct gw_quota *q)
+{
+    q->left = 0;
+}
+
+void gw_quota_counted(struct gw_quota *q, uint64_t messages, uint64_t bytes)
+{
+    q->messages = q->counted = messages < UINT32_MAX ? (uint32_t)messages : UINT32_MAX;
+    q->bytes = bytes;
+}
+
+void gw_quota_doubt(struct gw_quota *q)
+{
+    q->left = UINT32_MAX;
+}
