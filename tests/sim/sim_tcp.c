@@ -14,14 +14,12 @@
 #include <string.h>
 
 #include "../../dataplane/tcp/stack.h"
-#include "capture.h"
-#include "world.h"
+#include "nic_tcp.h"
 
 enum { FLOWS_MAX = 24, CHUNK_MAX = 20000, PORT = 5222, SPINS_MAX = 200000 };
 
 #define SECOND_US     UINT64_C(1000000)
 #define HEALING_US    (400 * SECOND_US) /* every transfer has ended this long after the faults */
-#define FRAME_OVERHEAD (2 * sizeof(struct gw_ip) + sizeof(uint64_t))
 
 struct host;
 
@@ -49,7 +47,7 @@ struct host {
     unsigned number;
     struct gw_tcp *tcp;
     struct gw_arena *arena;
-    unsigned link_out;
+    struct nic_tcp nic;
     uint16_t flow_of[FLOWS_MAX * 4 + 1]; /* by connection, plus one */
 };
 
@@ -59,7 +57,6 @@ struct sim {
     struct host hosts[2];
     struct flow flows[FLOWS_MAX];
     unsigned flow_count;
-    uint32_t refuse_ppm;  /* the port has no room */
     uint32_t pause_ppm;   /* a user takes only a part */
     uint32_t forge_ppm;   /* somebody who cannot see the traffic forges a segment */
     uint64_t heal_us;
@@ -333,73 +330,6 @@ static const struct gw_tcp_upcalls upcalls = {
 
 /* ---- the wire ---- */
 
-static const struct gw_sipkey frame_key = {1, 2};
-
-/* One segment goes out: [from, from + len) of the text. */
-static void put_on_wire(struct host *h, const struct gw_tcp_segment *seg, uint32_t from,
-                        uint32_t len)
-{
-    struct sim *s = h->sim;
-    static uint8_t text[GW_TCP_GSO_BYTES_MAX], frame[70000];
-    uint8_t *p = text;
-    for (uint32_t i = 0; i < seg->payload_count; p += seg->payload[i++].len)
-        memcpy(p, seg->payload[i].p, seg->payload[i].len);
-    expect((size_t)(p - text) == seg->payload_len, "%zu", (size_t)(p - text));
-    p = frame;
-    memcpy(p, &seg->tuple->local, sizeof(struct gw_ip));
-    memcpy(p + sizeof(struct gw_ip), &seg->tuple->remote, sizeof(struct gw_ip));
-    p += 2 * sizeof(struct gw_ip);
-    memcpy(p, seg->header, seg->header_len);
-    gw_put_be32(p + 4, gw_be32(p + 4) + from);
-    if (from + len < seg->payload_len)
-        p[13] &= (uint8_t)~0x09; /* FIN and PSH */
-    p += seg->header_len;
-    memcpy(p, text + from, len);
-    p += len;
-    uint64_t sum = gw_siphash(&frame_key, frame, (size_t)(p - frame));
-    memcpy(p, &sum, sizeof(sum));
-    p += sizeof(sum);
-    if (s->capture != NULL)
-        capture_segment(s->capture, world_now_us(s->world), frame,
-                        (size_t)(p - frame) - sizeof(sum));
-    world_send(s->world, h->link_out, frame, (size_t)(p - frame));
-}
-
-static bool on_emit(void *ctx, const struct gw_tcp_segment *seg)
-{
-    struct host *h = ctx;
-    struct sim *s = h->sim;
-    uint32_t done = 0;
-    do {
-        if (world_chance(s->world, s->refuse_ppm)) {
-            if (done > 0)
-                *seg->payload_taken = done;
-            return done > 0;
-        }
-        uint32_t len = seg->payload_len - done;
-        if (len > seg->segment_bytes)
-            len = seg->segment_bytes;
-        put_on_wire(h, seg, done, len);
-        done += len;
-    } while (done < seg->payload_len);
-    return true;
-}
-
-static void on_frame(void *ctx, const uint8_t *frame, size_t len)
-{
-    struct host *h = ctx;
-    uint64_t sum;
-    len -= sizeof(sum);
-    memcpy(&sum, frame + len, sizeof(sum));
-    if (gw_siphash(&frame_key, frame, len) != sum)
-        return;
-    struct gw_ip src, dst;
-    memcpy(&src, frame, sizeof(src));
-    memcpy(&dst, frame + sizeof(src), sizeof(dst));
-    gw_tcp_input(h->tcp, world_now_us(h->sim->world), &src, &dst, frame + 2 * sizeof(src),
-                 len - 2 * sizeof(src));
-}
-
 static struct gw_ip address(const struct sim *s, unsigned host)
 {
     if (!s->v6)
@@ -465,11 +395,13 @@ static struct world_link random_link(struct world *w)
     return l;
 }
 
-static void open_host(struct sim *s, unsigned number)
+static void open_host(struct sim *s, unsigned number, uint32_t refuse_ppm)
 {
     struct world *w = s->world;
     struct host *h = &s->hosts[number];
-    *h = (struct host){.sim = s, .number = number};
+    *h = (struct host){.sim = s,
+                       .number = number,
+                       .nic = {.world = w, .capture = s->capture, .refuse_ppm = refuse_ppm}};
     expect(gw_arena_open(&h->arena, "sim-arena", PICK(w, 16, 64) << 20, GW_PAGES_SMALL) == 0, "-");
     uint16_t mss = (uint16_t)PICK(w, 536, 1200, 1460, 1460, 8960);
     struct gw_tcp_config cfg = {
@@ -489,7 +421,9 @@ static void open_host(struct sim *s, unsigned number)
         .name = "sim",
         .congestion_control = PICK(w, GW_TCP_CC_CUBIC, GW_TCP_CC_NEWRENO),
     };
-    expect(gw_tcp_open(&h->tcp, &cfg, &upcalls, h, on_emit, h, world_now_us(w)) == 0, "-");
+    expect(gw_tcp_open(&h->tcp, &cfg, &upcalls, h, nic_tcp_emit, &h->nic, world_now_us(w)) == 0,
+           "-");
+    h->nic.tcp = h->tcp;
     expect(gw_tcp_listen(h->tcp, PORT) == 0, "-");
 }
 
@@ -520,15 +454,16 @@ static void open_sim(struct sim *s, uint64_t seed, struct capture *capture)
     *s = (struct sim){.seed = seed, .world = world_open(seed, start_us), .capture = capture};
     struct world *w = s->world;
     s->v6 = world_random(w, 2);
-    s->refuse_ppm = (uint32_t)PICK(w, 0, 0, 10000, 300000);
+    uint32_t refuse_ppm = (uint32_t)PICK(w, 0, 0, 10000, 300000);
     s->pause_ppm = (uint32_t)PICK(w, 0, 1000, 50000, 500000);
     s->forge_ppm = (uint32_t)PICK(w, 0, 100000);
     s->heal_us = start_us + SECOND_US + world_random(w, 20 * SECOND_US);
     for (unsigned i = 0; i < 2; i++)
-        open_host(s, i);
+        open_host(s, i, refuse_ppm);
     for (unsigned i = 0; i < 2; i++) {
         struct world_link l = random_link(w);
-        s->hosts[i].link_out = world_add_link(w, &l, on_frame, &s->hosts[1 - i]);
+        s->hosts[i].nic.link_out =
+            world_add_link(w, &l, nic_tcp_deliver, &s->hosts[1 - i].nic);
     }
     s->flow_count = 1 + (unsigned)world_random(w, FLOWS_MAX);
     for (unsigned i = 0; i < s->flow_count; i++)
@@ -560,9 +495,10 @@ static uint64_t start_flows(struct sim *s)
 
 static void heal(struct sim *s)
 {
-    for (unsigned i = 0; i < 2; i++)
-        world_heal(s->world, s->hosts[i].link_out);
-    s->refuse_ppm = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        world_heal(s->world, s->hosts[i].nic.link_out);
+        s->hosts[i].nic.refuse_ppm = 0;
+    }
     s->pause_ppm = 0;
     s->forge_ppm = 0;
     s->heal_us = UINT64_MAX;
