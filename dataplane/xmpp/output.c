@@ -52,13 +52,22 @@ bool gw_edge_number(struct gw_lcore *l, gw_conn c)
 
 /* ---- what waits ---- */
 
+/* What is settled, but nothing whose answer is still to be written behind this ack: a stanza's
+ * refusal must not come after what acknowledges it. */
+static uint32_t acknowledged(struct gw_lcore *l, const struct gw_edge_conn *e)
+{
+    uint32_t upto = e->settled;
+    if (e->held_head != 0 && (int32_t)(upto - held_at(l, e->held_head)->seq) > 0)
+        upto = held_at(l, e->held_head)->seq;
+    return upto - e->sm_base;
+}
+
 static void write_ack(struct gw_lcore *l, gw_conn c)
 {
-    struct gw_edge_conn *e = gw_edge_conn(l, c);
     char buf[64];
     struct gw_text t = gw_text(buf, sizeof(buf));
     gw_text_str(&t, "<a xmlns='urn:xmpp:sm:3' h='");
-    gw_text_uint(&t, e->settled - e->sm_base);
+    gw_text_uint(&t, acknowledged(l, gw_edge_conn(l, c)));
     gw_text_str(&t, "'/>");
     GW_COUNT(l->edge_count.acks_out);
     gw_edge_write(l, c, gw_text_bytes(&t));

@@ -47,8 +47,9 @@ static enum gw_handled own_presence(struct gw_lcore *l, gw_conn c, enum gw_stanz
     };
     gw_block b = gw_stanza_build(l, &f);
     if (b == 0) {
+        /* Taken in silence it would leave a client waiting for messages that are kept from it. */
         GW_COUNT(l->edge_count.out_of_memory);
-        gw_edge_settle(l, c, e->seq);
+        gw_edge_stream_error(l, c, GW_STREAM_RESOURCE_CONSTRAINT, NULL);
         return GW_HANDLED;
     }
     struct gw_post p = {

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the simulated clients were promised, and whether it was kept: every acknowledged message
+ * arrives; once, or once more with the same stanza-id in a later session, or once for each time that
+ * it was sent; in order; and the ledger says the same. What was broken is found by words.
+ */
+#ifndef SIM_PROMISES_H
+#define SIM_PROMISES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../storage/event.h"
+
+#define PERSONS_MAX 8
+
+struct promises;
+
+/* may_refuse: the broker can come to refuse messages. When the refusal is lost with the connection,
+ * the message is sent again and can be stored behind later ones. */
+struct promises *promises_new(unsigned persons, bool may_refuse,
+                              void (*found)(void *arg, const char *what), void *arg);
+void promises_free(struct promises **p);
+
+/* A message to be sent; its number here. */
+uint32_t promises_add(struct promises *p, unsigned from, unsigned to, uint32_t body_len);
+/* "m-FROM-TO-NUMBER", as it goes into the stanza. */
+#define PROMISES_ID_BYTES 40
+void promises_id(const struct promises *p, uint32_t m, char out[PROMISES_ID_BYTES]);
+/* The message of this id, or UINT32_MAX. */
+uint32_t promises_find(const struct promises *p, const char *id);
+unsigned promises_to(const struct promises *p, uint32_t m);
+uint32_t promises_body_len(const struct promises *p, uint32_t m);
+
+/* Its stanza goes out: the first time or once more. */
+void promises_sent(struct promises *p, uint32_t m);
+uint32_t promises_times_sent(const struct promises *p, uint32_t m);
+void promises_acked(struct promises *p, uint32_t m);
+void promises_refused(struct promises *p, uint32_t m);
+
+/* It came to `by`, whose session, one of a rising number, began at wall clock session_us. */
+struct promises_arrival {
+    unsigned by, from;
+    uint32_t session, body_len;
+    uint64_t session_us;
+    const char *id, *stanza_id;
+};
+void promises_arrived(struct promises *p, const struct promises_arrival *a);
+
+/* Whose mailbox this is, as the ledger names it. */
+void promises_mailbox(struct promises *p, unsigned person, const struct gw_mailbox_id *id);
+/* What the ledger says, in its order. */
+void promises_event(struct promises *p, const struct gw_event *e, uint64_t durable_us);
+
+/* All that was sent is answered, and what was acknowledged has come, and the ledger has it. */
+bool promises_are_settled(const struct promises *p);
+/* For a run that does not come to that: which message, and what of it is missing. */
+void promises_explain(const struct promises *p, char *out, size_t cap);
+/* What can only be judged when all is over. */
+void promises_judge(struct promises *p);
+
+struct promises_counts {
+    uint32_t messages, sent, acked, refused, received, redelivered, repeated, stored, delivered;
+};
+struct promises_counts promises_counts(const struct promises *p);
+
+#endif
