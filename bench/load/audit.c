@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "audit.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../dataplane/base/check.h"
+#include "../../dataplane/base/text.h"
 
 #define MAGIC        "godwit-load"
 #define FILLER_BYTES 65536
+#define RUN_DIGITS   8
+#define SUM_DIGITS   16
 
 enum {
     ACKED = 1,
@@ -46,6 +51,7 @@ struct audit {
     uint64_t incomplete;
     struct audit_counts counts;
     struct histogram ack_times, way_times;
+    char id_start[AUDIT_ID_BYTES]; /* of the ids of all messages */
     char filler[FILLER_BYTES];
 };
 
@@ -54,6 +60,11 @@ struct audit {
 /* Characters of one to four bytes, and those that XML must escape. */
 static void make_filler(struct audit *a)
 {
+    if (a->config.plain) {
+        for (size_t i = 0; i < FILLER_BYTES; i++)
+            a->filler[i] = (char)('a' + i * i % 23);
+        return;
+    }
     static const char *const pieces[] = {"a",
                                          "b",
                                          "&",
@@ -104,13 +115,19 @@ static const char *filler_of(const struct audit *a, uint32_t flow, uint32_t numb
     return a->filler + from;
 }
 
-/* FNV-1a */
+/* As FNV-1a, but of eight bytes at a time, with the high bits brought down. */
 static uint64_t hash(const void *bytes, size_t len, uint64_t seed)
 {
     const unsigned char *p = bytes;
-    uint64_t h = 0xcbf29ce484222325u ^ seed;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 0x100000001b3u;
+    uint64_t h = 0xcbf29ce484222325u ^ seed ^ len;
+    for (; len > 0; p += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        size_t n = len < sizeof(word) ? len : sizeof(word);
+        memcpy(&word, p, n);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 32;
+        len -= n;
+    }
     return h;
 }
 
@@ -124,8 +141,15 @@ void audit_body(const struct audit *a, uint32_t flow, uint32_t number, struct bu
 {
     size_t len;
     const char *filler = filler_of(a, flow, number, &len);
-    buffer_printf(out, MAGIC " %08x %u %u %016" PRIx64 " ", a->config.run, flow, number,
-                  checksum(a->config.run, flow, number, filler, len));
+    buffer_text(out, MAGIC " ");
+    buffer_hex(out, a->config.run, RUN_DIGITS);
+    buffer_text(out, " ");
+    buffer_uint(out, flow);
+    buffer_text(out, " ");
+    buffer_uint(out, number);
+    buffer_text(out, " ");
+    buffer_hex(out, checksum(a->config.run, flow, number, filler, len), SUM_DIGITS);
+    buffer_text(out, " ");
     buffer_append(out, filler, len);
 }
 
@@ -136,6 +160,7 @@ struct audit *audit_new(const struct audit_config *config)
     struct audit *a = calloc(1, sizeof(*a));
     check(a != NULL);
     a->config = *config;
+    snprintf(a->id_start, sizeof(a->id_start), "m-%08x-", a->config.run);
     make_filler(a);
     return a;
 }
@@ -219,13 +244,21 @@ static void log_message(struct audit *a, uint64_t now_us, const char *what, uint
 /* By this the ledger knows the message. */
 void audit_id(const struct audit *a, uint32_t flow, uint32_t number, char out[AUDIT_ID_BYTES])
 {
-    snprintf(out, AUDIT_ID_BYTES, "m-%08x-%u-%u", a->config.run, flow, number);
+    struct gw_text t = gw_text(out, AUDIT_ID_BYTES - 1);
+    gw_text_str(&t, a->id_start);
+    gw_text_uint(&t, flow);
+    gw_text_str(&t, "-");
+    gw_text_uint(&t, number);
+    check(!t.full);
+    out[t.len] = '\0';
 }
 
 static void log_id(struct audit *a, uint64_t now_us, const char *what, uint32_t flow,
                    uint32_t number)
 {
     char id[AUDIT_ID_BYTES];
+    if (!a->config.log)
+        return;
     audit_id(a, flow, number, id);
     log_message(a, now_us, what, flow, number, id);
 }
@@ -332,22 +365,36 @@ void audit_settled(struct audit *a, uint32_t flow, uint32_t number, uint64_t now
         log_message(a, now_us, "settled", flow, number, "-");
 }
 
+/* A number with these bounds at *at, and a space behind it, which *at then is after. */
+static bool read_number(const char **at, int base, uint64_t max, uint64_t *out)
+{
+    char *end;
+    if (!isxdigit((unsigned char)**at))
+        return false;
+    errno = 0;
+    *out = strtoull(*at, &end, base);
+    *at = end + 1;
+    return errno == 0 && *end == ' ' && *out <= max;
+}
+
 /* 1 with flow and number of a body that is one of ours and unharmed, 0 when it is not ours, -1
  * when it is altered. */
 static int read_body(const struct audit *a, const char *body, uint32_t *flow, uint32_t *number)
 {
-    unsigned run;
-    uint64_t sum;
-    int at = 0;
+    uint64_t run, flow_read, number_read, sum;
+    const char *text = body + strlen(MAGIC " ");
     if (strncmp(body, MAGIC " ", strlen(MAGIC) + 1) != 0)
         return 0;
-    if (sscanf(body, MAGIC " %8x %u %u %16" SCNx64 "%n", &run, flow, number, &sum, &at) != 4 ||
-        body[at] != ' ')
+    if (!read_number(&text, 16, UINT32_MAX, &run) ||
+        !read_number(&text, 10, UINT32_MAX, &flow_read) ||
+        !read_number(&text, 10, UINT32_MAX, &number_read) ||
+        !read_number(&text, 16, UINT64_MAX, &sum))
         return -1;
+    *flow = (uint32_t)flow_read;
+    *number = (uint32_t)number_read;
     if (run != a->config.run)
         return 0;
-    const char *text = body + at + 1;
-    if (sum != checksum(run, *flow, *number, text, strlen(text)) || *flow >= a->flow_count ||
+    if (sum != checksum((uint32_t)run, *flow, *number, text, strlen(text)) || *flow >= a->flow_count ||
         *number == 0 || *number > a->flows[*flow].sent)
         return -1;
     return 1;

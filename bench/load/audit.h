@@ -52,6 +52,7 @@ struct audit;
 struct audit_config {
     uint32_t run;        /* tells this run's messages from those of others */
     uint32_t body_bytes; /* of filler in each body */
+    bool plain;          /* the filler is letters only, nothing that XML must escape */
     bool receipts;       /* a message is complete when its receipt came, too */
     FILE *log;           /* NULL: none */
     /* A message of the flow was acknowledged, received or refused, or its receipt came; may be

@@ -3,6 +3,7 @@
 
 #include <openssl/evp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +56,37 @@ void buffer_printf(struct buffer *b, const char *format, ...)
     b->end += (size_t)len;
 }
 
+void buffer_uint(struct buffer *b, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    buffer_append(b, digits + at, sizeof(digits) - at);
+}
+
+void buffer_hex(struct buffer *b, uint64_t number, unsigned digits)
+{
+    static const char hex[] = "0123456789abcdef";
+    char text[16];
+    check(digits <= sizeof(text));
+    for (unsigned i = digits; i > 0; i--, number >>= 4)
+        text[i - 1] = hex[number & 15];
+    buffer_append(b, text, digits);
+}
+
+static bool is_escaped(char c)
+{
+    return c == '&' || c == '<' || c == '>' || c == '\'' || c == '"';
+}
+
 void buffer_escape(struct buffer *b, const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
         size_t plain = i;
-        while (plain < len && !strchr("&<>'\"", text[plain]))
+        while (plain < len && !is_escaped(text[plain]))
             plain++;
         buffer_append(b, text + i, plain - i);
         i = plain;

@@ -4,6 +4,7 @@
 #define LOAD_BUFFER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct buffer {
     char *data;
@@ -26,6 +27,9 @@ void buffer_append(struct buffer *b, const void *bytes, size_t len);
 void buffer_text(struct buffer *b, const char *text);
 void buffer_printf(struct buffer *b, const char *format, ...)
     __attribute__((format(printf, 2, 3), nonnull(2)));
+void buffer_uint(struct buffer *b, uint64_t number);
+/* As hexadecimal digits, `digits` of them. */
+void buffer_hex(struct buffer *b, uint64_t number, unsigned digits);
 /* The text as XML character data or attribute value. */
 void buffer_escape(struct buffer *b, const char *text, size_t len);
 void buffer_base64(struct buffer *b, const void *bytes, size_t len);

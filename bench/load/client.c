@@ -292,7 +292,9 @@ void client_ack(struct client *c)
 {
     if (!c->profile->stream_management || !client_may_send(c))
         return;
-    buffer_printf(&c->out, "<a xmlns='" NS_SM "' h='%u'/>", c->received);
+    buffer_text(&c->out, "<a xmlns='" NS_SM "' h='");
+    buffer_uint(&c->out, c->received);
+    buffer_text(&c->out, "'/>");
     if (!c->mark_set && c->received != c->settled) {
         c->mark_set = true;
         c->mark_received = c->received;
@@ -441,7 +443,7 @@ void client_connected(struct client *c)
 {
     static const struct reader_events events = {on_stream, on_stanza, on_stream_end};
     check(c->state == CLIENT_CLOSED && tags_count(&c->pending) == 0);
-    c->reader = reader_new(&events, c);
+    c->reader = reader_new(&events, c, c->profile->expat_every);
     c->peer_ended = c->refused_login = c->mark_set = c->ack_wanted = false;
     c->sent = c->acked = c->received = c->settled = 0;
     free(c->failure);
@@ -476,7 +478,13 @@ void client_send_message(struct client *c, uint64_t tag, const char *to, const c
                          const char *body, size_t body_len, const char *extra)
 {
     check(client_may_send(c));
-    buffer_printf(&c->out, "<message type='chat' to='%s@%s' id='%s'>", to, c->profile->domain, id);
+    buffer_text(&c->out, "<message type='chat' to='");
+    buffer_text(&c->out, to);
+    buffer_text(&c->out, "@");
+    buffer_text(&c->out, c->profile->domain);
+    buffer_text(&c->out, "' id='");
+    buffer_text(&c->out, id);
+    buffer_text(&c->out, "'>");
     if (body) {
         buffer_text(&c->out, "<body>");
         buffer_escape(&c->out, body, body_len);

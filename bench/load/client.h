@@ -51,6 +51,7 @@ struct client_profile {
     enum client_mechanism mechanism;
     bool stream_management;
     bool presence;
+    uint32_t expat_every; /* as reader_new; 0 is 1 */
 };
 
 struct client;

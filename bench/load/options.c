@@ -47,6 +47,9 @@ static const struct option_line lines[] = {
     {"window", NUMBER, AT(window), "N", "messages on their way from each sender (16)"},
     {"rate", NUMBER, AT(rate), "N", "messages a second in all (0: as the window allows)"},
     {"bytes", NUMBER, AT(bytes), "N", "of text in each message (128)"},
+    {"plain-text", ON, AT(plain_text), NULL, "of letters only (also what XML must escape)"},
+    {"expat-every", NUMBER, AT(expat_every), "N",
+     "only each Nth stanza is read by expat, the others by less (1)"},
     {"receipts", ON, AT(receipts), NULL, "ask for and send XEP-0184 receipts"},
     {"reconnect", ON, AT(reconnect), NULL,
      "survive lost connections: log in again, send again what was not acknowledged"},
@@ -193,8 +196,8 @@ static int check_options(const struct options *o)
         wrong = "--clients: at most 4000000; 60000 over kernel sockets (ports of one address)";
     else if (o->mtu < 576 || o->mtu > 9000 || o->arena_mib == 0 || o->arena_mib > 65536)
         wrong = "--mtu is from 576 to 9000, --arena from 1 to 65536";
-    else if (o->window == 0 || o->connecting == 0 || o->keepalive_ms == 0)
-        wrong = "--window, --connecting and --keepalive-ms must be at least 1";
+    else if (o->window == 0 || o->connecting == 0 || o->keepalive_ms == 0 || o->expat_every == 0)
+        wrong = "--window, --connecting, --keepalive-ms and --expat-every must be at least 1";
     else if (o->churn_ms && !o->reconnect)
         wrong = "--churn-ms needs --reconnect";
     else if (o->bytes > 32000)
@@ -247,6 +250,7 @@ int options_read(struct options *o, int argc, char **argv)
         .stream_management = true,
         .address = {gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}), GW_IP_V4_BITS + 24},
         .mtu = 1500,
+        .expat_every = 1,
         .arena_mib = 256,
         .huge_pages = true,
     };

@@ -27,6 +27,8 @@ struct options {
     uint64_t messages;   /* in all; 0: until SIGTERM or SIGINT */
     uint32_t window;     /* outstanding messages of each flow */
     uint32_t bytes;      /* of filler in each body */
+    bool plain_text;
+    uint32_t expat_every;
     uint32_t rate;       /* messages a second in all; 0: as fast as the window allows */
     uint32_t connecting; /* logins at the same time */
     uint32_t deadline_s; /* of the whole run */

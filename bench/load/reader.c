@@ -9,6 +9,7 @@
 
 #include "../../dataplane/base/check.h"
 #include "buffer.h"
+#include "quick.h"
 
 #define CHUNK_BYTES      4096
 #define STANZA_BYTES_MAX (4u << 20)
@@ -38,6 +39,10 @@ struct reader {
     size_t stanza_bytes;
     int depth; /* of open elements, the stream's header is the first */
     struct open_element open[DEPTH_MAX];
+    uint32_t expat_every; /* stanzas; of the others only what quick.c does not know */
+    uint32_t stanzas;
+    uint64_t fed, stanza_end; /* bytes of this stream: given to expat; up to its last whole stanza */
+    struct buffer begun;      /* a stanza that is not whole, not given to expat */
     const char *error;
     bool restart;
 };
@@ -124,6 +129,12 @@ static struct element *build(struct reader *r, const char *name, const char **at
     return e;
 }
 
+static void note_end(struct reader *r)
+{
+    r->stanza_end = (uint64_t)XML_GetCurrentByteIndex(r->parser) +
+                    (uint64_t)XML_GetCurrentByteCount(r->parser);
+}
+
 static void on_start(void *ctx, const char *name, const char **attributes)
 {
     struct reader *r = ctx;
@@ -145,6 +156,7 @@ static void on_start(void *ctx, const char *name, const char **attributes)
     buffer_reset(&r->open[r->depth].text);
     r->depth++;
     if (r->depth == 1) {
+        note_end(r);
         r->events->stream(r->ctx, e);
         release_chunks(r);
     }
@@ -178,6 +190,7 @@ static void on_end(void *ctx, const char *name)
         o->element->text = take_text(r, buffer_head(&o->text), buffer_len(&o->text));
     if (r->depth > 1)
         return;
+    note_end(r);
     r->events->stanza(r->ctx, o->element);
     release_chunks(r);
     if (r->restart)
@@ -195,28 +208,34 @@ static void set_handlers(struct reader *r)
 #endif
 }
 
-struct reader *reader_new(const struct reader_events *events, void *ctx)
+struct reader *reader_new(const struct reader_events *events, void *ctx, uint32_t expat_every)
 {
     struct reader *r = calloc(1, sizeof(*r));
     check(r != NULL);
     r->events = events;
     r->ctx = ctx;
+    r->expat_every = expat_every;
     r->parser = XML_ParserCreateNS("UTF-8", SEPARATOR);
     check(r->parser != NULL);
     set_handlers(r);
     return r;
 }
 
-int reader_input(struct reader *r, const void *bytes, size_t len)
+static void restart(struct reader *r)
 {
-    if (r->error)
-        return -EBADMSG;
+    r->restart = false;
+    XML_ParserReset(r->parser, "UTF-8");
+    set_handlers(r);
+    r->depth = 0;
+    r->fed = r->stanza_end = 0;
+}
+
+static int feed(struct reader *r, const void *bytes, size_t len)
+{
+    r->fed += len;
     enum XML_Status status = XML_Parse(r->parser, bytes, (int)len, 0);
     if (r->restart) {
-        r->restart = false;
-        XML_ParserReset(r->parser, "UTF-8");
-        set_handlers(r);
-        r->depth = 0;
+        restart(r);
         return 0;
     }
     if (status == XML_STATUS_OK)
@@ -224,6 +243,67 @@ int reader_input(struct reader *r, const void *bytes, size_t len)
     if (!r->error)
         r->error = XML_ErrorString(XML_GetErrorCode(r->parser));
     return -EBADMSG;
+}
+
+/* Whether expat has nothing begun. */
+static bool between_stanzas(const struct reader *r)
+{
+    return r->depth == 1 && r->stanza_end == r->fed;
+}
+
+/* What expat has no part in stays in `begun` until it is whole. */
+static int keep(struct reader *r, const char *bytes, size_t len)
+{
+    if (len > STANZA_BYTES_MAX) {
+        r->error = "stanza too big";
+        return -EBADMSG;
+    }
+    buffer_append(&r->begun, bytes, len);
+    return 0;
+}
+
+static int read_some(struct reader *r, const char *bytes, size_t len)
+{
+    static struct buffer scratch; /* quick_parse writes into what it reads */
+    struct element *stanza;
+    size_t at = 0, used;
+    if (r->expat_every <= 1)
+        return feed(r, bytes, len);
+    buffer_reset(&scratch);
+    buffer_append(&scratch, bytes, len);
+    buffer_cstr(&scratch);
+    for (int err = 0; at < len && between_stanzas(r); at += used) {
+        int found = quick_parse(scratch.data + at, len - at, &stanza, &used);
+        if (found == 0)
+            return keep(r, bytes + at, len - at);
+        if (found < 0)
+            break;
+        if (++r->stanzas % r->expat_every == 0)
+            err = feed(r, bytes + at, used);
+        else if (stanza)
+            r->events->stanza(r->ctx, stanza);
+        if (r->restart) {
+            restart(r);
+            return 0;
+        }
+        if (err)
+            return err;
+    }
+    return at < len ? feed(r, bytes + at, len - at) : 0;
+}
+
+int reader_input(struct reader *r, const void *bytes, size_t len)
+{
+    if (r->error)
+        return -EBADMSG;
+    if (buffer_len(&r->begun) == 0)
+        return read_some(r, bytes, len);
+    struct buffer whole = r->begun;
+    r->begun = (struct buffer){0};
+    buffer_append(&whole, bytes, len);
+    int err = read_some(r, buffer_head(&whole), buffer_len(&whole));
+    buffer_free(&whole);
+    return err;
 }
 
 void reader_restart(struct reader *r)
@@ -244,6 +324,7 @@ void reader_free(struct reader **reader)
     release_chunks(r);
     for (int i = 0; i < DEPTH_MAX; i++)
         buffer_free(&r->open[i].text);
+    buffer_free(&r->begun);
     XML_ParserFree(r->parser);
     free(r);
     *reader = NULL;

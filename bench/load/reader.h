@@ -2,12 +2,17 @@
 /*
  * An XMPP stream as a row of stanzas (RFC 6120, section 4): bytes in, whole elements out. expat
  * judges whether the server's XML is well-formed, which makes this reader a second opinion on it.
+ *
+ * That costs more than all else a client does. With `expat_every` more than 1 only each such stanza
+ * goes to expat; the others are read by quick.c, which knows what servers write and leaves anything
+ * else to expat.
  */
 #ifndef LOAD_READER_H
 #define LOAD_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct attribute {
     const char *name; /* "id", or "namespace|local" when it has a prefix */
@@ -32,7 +37,7 @@ struct reader_events {
     void (*stream_end)(void *ctx);
 };
 
-struct reader *reader_new(const struct reader_events *events, void *ctx);
+struct reader *reader_new(const struct reader_events *events, void *ctx, uint32_t expat_every);
 /* 0, or -EBADMSG: the stream is not well-formed or a single stanza is over 4 MiB. */
 int reader_input(struct reader *r, const void *bytes, size_t len);
 /* The next byte begins a new stream. May be called by a callback. */

@@ -441,6 +441,7 @@ static int open_run(struct run *run)
     }
     run->audit = audit_new(&(struct audit_config){.run = (uint32_t)o->seed,
                                                   .body_bytes = o->bytes,
+                                                  .plain = o->plain_text,
                                                   .receipts = o->receipts,
                                                   .log = run->log,
                                                   .moved = on_moved,
@@ -471,6 +472,7 @@ static int open_run(struct run *run)
                     .resource = o->resource,
                     .mechanism = o->mechanism,
                     .stream_management = o->stream_management,
+                    .expat_every = o->expat_every,
                     .presence = true},
     };
     int err = fleet_open(&run->fleet, &config, &fleet_events, run);

@@ -178,6 +178,11 @@ static void log_in(struct client *c, const struct client_profile *profile, size_
 
 static const struct client_profile with_sm = {
     .domain = "d", .mechanism = MECHANISM_PLAIN, .stream_management = true, .presence = true};
+static const struct client_profile quick_sm = {.domain = "d",
+                                                .mechanism = MECHANISM_PLAIN,
+                                                .stream_management = true,
+                                                .presence = true,
+                                                .expat_every = 3};
 static const struct client_profile without_sm = {
     .domain = "d", .mechanism = MECHANISM_PLAIN, .presence = true};
 
@@ -187,6 +192,95 @@ Test(load_client, logs_in_by_pieces_of_every_size)
         struct client c;
         log_in(&c, &with_sm, piece);
         client_free(&c);
+        log_in(&c, &quick_sm, piece);
+        client_free(&c);
+    }
+}
+
+/* ---- the reader that is in a hurry ---- */
+
+static void dump(struct buffer *b, const struct element *e)
+{
+    buffer_printf(b, "{%s|%s", e->space, e->name);
+    for (unsigned i = 0; i < e->attribute_count; i++)
+        buffer_printf(b, " %s=[%s]", e->attributes[i].name, e->attributes[i].value);
+    buffer_printf(b, " (%s)", e->text);
+    for (const struct element *c = e->first_child; c; c = c->next)
+        dump(b, c);
+    buffer_text(b, "}\n");
+}
+
+static void dump_stanza(void *ctx, const struct element *e)
+{
+    dump(ctx, e);
+}
+
+static void dump_nothing(void *ctx)
+{
+}
+
+static const struct reader_events dump_events = {dump_stanza, dump_stanza, dump_nothing};
+
+/* All that a reader makes of the text in pieces of that size. */
+static char *read_in_pieces(const char *text, size_t piece, uint32_t expat_every)
+{
+    struct buffer out = {0};
+    struct reader *r = reader_new(&dump_events, &out, expat_every);
+    for (size_t at = 0, len = strlen(text); at < len; at += piece)
+        if (reader_input(r, text + at, at + piece < len ? piece : len - at) < 0) {
+            buffer_printf(&out, "error");
+            break;
+        }
+    char *all = strdup(buffer_cstr(&out));
+    reader_free(&r);
+    buffer_free(&out);
+    return all;
+}
+
+Test(load_reader, in_a_hurry_reads_what_expat_reads)
+{
+    static const char head[] = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
+                               "xmlns:stream='http://etherx.jabber.org/streams' from='d'>";
+    static const char *const stanzas[] = {
+        "<a xmlns='urn:xmpp:sm:3' h='7'/>",
+        "<message from='a@d/r' to=\"b@d\" id='x&apos;&lt;'><body>1 &amp; 2 &gt; 1</body>"
+        "<stanza-id xmlns='urn:xmpp:sid:0' id='9' by='d'/></message> \n ",
+        "<message><body></body><x xmlns='y'><z>deep &quot;</z></x ></message >",
+        "<iq type='result' id='1'/><presence/>",
+        "<message xml:lang='en'><body>]]&gt;<!-- c --><![CDATA[<&>]]></body></message>",
+        "<message><body>&#65;</body></message><message><body>after</body></message>",
+        "<stream:features><x xmlns='y'/></stream:features>",
+        "<message>text<body>b</body>more</message>",
+    };
+    struct buffer all = {0};
+    buffer_text(&all, head);
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof(stanzas) / sizeof(*stanzas); i++)
+            buffer_text(&all, stanzas[i]);
+    const char *text = buffer_cstr(&all);
+    char *wanted = read_in_pieces(text, strlen(text), 1);
+    cr_assert(strstr(wanted, "after") != NULL && strstr(wanted, "error") == NULL);
+    for (size_t piece = 1; piece < 300; piece++) {
+        char *got = read_in_pieces(text, piece, 1 + (uint32_t)piece % 7);
+        cr_assert_str_eq(got, wanted, "pieces of %zu", piece);
+        free(got);
+    }
+    free(wanted);
+    buffer_free(&all);
+}
+
+Test(load_reader, in_a_hurry_sees_what_is_not_well_formed)
+{
+    static const char *const bad[] = {"<a></b>", "<a b></a>", "<a b='c>'", "<a>&bad;</a>", "</x>",
+                                      "text", "<a/ >"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "<s xmlns='jabber:client'>%s<c/><d/>", bad[i]);
+        char *wanted = read_in_pieces(text, strlen(text), 1);
+        char *got = read_in_pieces(text, 5, 1000);
+        cr_assert_str_eq(got, wanted, "%s", bad[i]);
+        free(got);
+        free(wanted);
     }
 }
 
