@@ -249,14 +249,24 @@ static unsigned finish_dirty(struct gw_lcore *l)
     return n;
 }
 
+static unsigned credits(const struct gw_lcore *l)
+{
+    unsigned room = 0;
+    for (unsigned home = 0; home < l->count; home++)
+        room += gw_post_up_room(l, home);
+    return room;
+}
+
+/* In turn, and no more than may get one: who comes away empty-handed waits behind the others. */
 static unsigned retry_waiting(struct gw_lcore *l)
 {
-    unsigned n = 0;
-    gw_conn c = l->edge->waiting_head;
-    for (gw_conn next; c != 0 && n < RETRIES_MAX; c = next, n++) {
+    unsigned n = 0, max = credits(l);
+    if (max > RETRIES_MAX)
+        max = RETRIES_MAX;
+    for (; n < max && l->edge->waiting_head != 0; n++) {
+        gw_conn c = l->edge->waiting_head;
         struct gw_edge_conn *e = gw_edge_conn(l, c);
-        next = e->next_waiting;
-        l->edge->waiting_head = next;
+        l->edge->waiting_head = e->next_waiting;
         e->waiting = false;
         gw_edge_resume(l, c, GW_PAUSE_CREDIT);
     }

@@ -129,7 +129,7 @@ struct gw_edge {
     struct gw_edge_conn *conns; /* index as TCP's */
     struct gw_region region;
     uint32_t dirty_head;   /* connections to look at when the pass ends */
-    uint32_t waiting_head; /* connections that wait for a credit */
+    uint32_t waiting_head, waiting_tail; /* connections that wait for a credit, longest first */
     /* Sessions whose connection is gone, until their homes are told: a ring, one slot for each that
      * can be bound. */
     struct gw_ref *unbind;

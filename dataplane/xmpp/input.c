@@ -133,8 +133,12 @@ void gw_edge_pause(struct gw_lcore *l, gw_conn c, uint8_t why)
     e->paused |= why;
     if (why == GW_PAUSE_CREDIT && !e->waiting) {
         e->waiting = true;
-        e->next_waiting = l->edge->waiting_head;
-        l->edge->waiting_head = c;
+        e->next_waiting = 0;
+        if (l->edge->waiting_head == 0)
+            l->edge->waiting_head = c;
+        else
+            gw_edge_conn(l, l->edge->waiting_tail)->next_waiting = c;
+        l->edge->waiting_tail = c;
     }
 }
 
