@@ -48,9 +48,12 @@ static bool turn(struct wire *w)
     gw_conn c;
     if (w->measure_from_us == 0)
         w->measure_from_us = w->stack.now_us + (uint64_t)w->o.warmup_ms * 1000;
-    while (w->open < w->o.connections && wire_open_next(w, &c) == 0)
+    while (w->open < w->o.connections && (w->o.total == 0 || w->begun < w->o.total) &&
+           wire_open_next(w, &c) == 0) {
         w->open++;
-    return true;
+        w->begun++;
+    }
+    return w->o.total == 0 || w->open > 0 || w->begun < w->o.total;
 }
 
 const struct wire_mode wire_connect = {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../dataplane/tcp/info.h"
 #include "stack.h"
 
 #define NAME "godwit-echo"
@@ -39,10 +40,15 @@ static void on_signal(int number)
 static void print_sample(const struct echo *e)
 {
     const struct gw_tcp_counters *c = gw_tcp_counters(e->stack.tcp);
+    struct gw_tcp_totals now = gw_tcp_totals(e->stack.tcp);
     printf("{\"us\":%lu,\"busy_us\":%lu,\"busy_passes\":%lu,\"segments_in\":%lu,\"segments_out\":%lu,"
-           "\"bytes_in\":%lu,\"accepted\":%lu}\n",
+           "\"bytes_in\":%lu,\"accepted\":%lu,",
            e->stack.now_us, e->stack.busy_us, e->stack.busy_passes, c->segments_in, c->segments_out,
            c->text_bytes_in, c->opened_passive);
+    printf("\"resent\":%lu,\"out_of_order\":%lu,\"connections\":%u,\"time_wait\":%u,"
+           "\"arena_bytes\":%zu}\n",
+           c->retransmits, c->out_of_order_in, now.connections, now.time_wait,
+           gw_arena_used_bytes(e->stack.arena));
     fflush(stdout);
 }
 
@@ -58,7 +64,10 @@ static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
     struct echo *e = ctx;
     if (e->discard)
         return len;
-    if (gw_tcp_send_copy(e->stack.tcp, c, p, len) != 0) {
+    int err = gw_tcp_send_copy(e->stack.tcp, c, p, len);
+    if (err == -EPIPE)
+        return len; /* we have closed: what still comes is read, and not answered */
+    if (err != 0) {
         e->stalls++;
         return 0;
     }

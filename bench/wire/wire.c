@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../dataplane/tcp/info.h"
+
 #define OPENING_MAX 512u
 
 static const struct wire_mode *const modes[] = {&wire_echo, &wire_connect, &wire_bulk};
@@ -77,7 +79,7 @@ static bool turn(void *ctx, unsigned *work)
     bool goes_on = modes[w->o.mode]->turn(w);
     *work = stack_pass(&w->stack);
     keep_time(w);
-    if (w->measuring && w->stack.now_us >= w->measure_until_us) {
+    if (w->measuring && (!goes_on || w->stack.now_us >= w->measure_until_us)) {
         w->result.measured_us = w->stack.now_us - w->measure_from_us;
         w->result.busy_us = w->stack.busy_us - w->result.busy_us;
         return false;
@@ -113,12 +115,14 @@ static int write_json(const struct wire *w)
     const struct wire_result *r = &w->result;
     double s = (double)r->measured_us / 1e6;
     json_t *j = json_pack(
-        "{s:s, s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:f}", "mode", mode_names[w->o.mode],
+        "{s:s, s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:I, s:I}", "mode", mode_names[w->o.mode],
         "seconds", s, "done", (json_int_t)r->done, "per_second", s > 0 ? (double)r->done / s : 0,
         "gbit_per_second", s > 0 ? (double)r->bytes * 8 / s / 1e9 : 0, "cpu_share",
         s > 0 ? (double)r->busy_us / (double)r->measured_us : 0, "altered", (json_int_t)r->altered,
         "lost", (json_int_t)r->lost, "opened", (json_int_t)r->opened, "opened_seconds",
-        (double)r->opened_us / 1e6);
+        (double)r->opened_us / 1e6, "resent",
+        (json_int_t)gw_tcp_counters(w->stack.tcp)->retransmits, "connections",
+        (json_int_t)gw_tcp_totals(w->stack.tcp).connections);
     int err = j == NULL ? -1 : 0;
     if (err == 0 && strcmp(w->o.json, "-") == 0)
         err = json_dumpf(j, stdout, JSON_COMPACT) == 0 ? puts("") : -1;
@@ -162,6 +166,7 @@ static const char usage[] =
     "  --outstanding N       requests under way in all (one for each busy one)\n"
     "  --uniform             draw a connection from all of them for each request\n"
     "  --server-closes       mode connect: the server closes first (godwit-echo --close-first)\n"
+    "  --total N             mode connect: end when so many connections have ended\n"
     "  --bytes N             of a request (64)\n"
     "  --warmup MS, --measure MS    (500, 3000)\n"
     "  --deadline S          for everything (120)\n"
@@ -209,6 +214,10 @@ static void finish(struct wire_options *o)
         o->busy = o->connections;
     if (o->outstanding == 0)
         o->outstanding = o->busy;
+    if (o->total != 0) {
+        o->warmup_ms = 0;
+        o->measure_ms = o->deadline_s * 1000;
+    }
     if (o->stack.device == NULL)
         refuse("--device is needed");
     if (gw_ip_is_v4(&o->server) != gw_ip_is_v4(&o->stack.network.ip))
@@ -232,6 +241,7 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
         {"connections", 1, 8000000, &o->connections},
         {"busy", 1, 8000000, &o->busy},
         {"outstanding", 1, 1000000, &o->outstanding},
+        {"total", 1, 1u << 31, &o->total},
         {"bytes", 8, 65536, &o->bytes},
         {"warmup", 0, 600000, &o->warmup_ms},
         {"measure", 1, 600000, &o->measure_ms},

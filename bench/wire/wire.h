@@ -23,6 +23,7 @@ struct wire_options {
     bool uniform;              /* each request on a connection drawn from all of them */
     bool server_closes;        /* mode connect: wait for the server's FIN */
     uint32_t bytes;            /* of a request; of one write in mode bulk */
+    uint32_t total;            /* mode connect: all that are opened; 0: until the time is over */
     uint32_t warmup_ms, measure_ms;
     uint32_t deadline_s; /* for everything */
     const char *json;    /* file, "-" for standard output */
@@ -49,6 +50,7 @@ struct wire {
     struct wire_result result;
     uint64_t random;
     uint32_t opening, open;
+    uint32_t begun; /* connections of mode connect, since the start */
     uint64_t start_us, measure_from_us, measure_until_us;
     bool measuring, failed;
     /* of the mode echo, by connection: messages sent (low half) and bytes received (high half) */
