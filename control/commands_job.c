@@ -9,6 +9,7 @@
 struct job_follower {
     struct rpc_stream stream;
     uint32_t id;
+    bool ends_job; /* the job does not go on without this client */
     uint64_t next_us; /* when to tell again; the end is told at once */
     struct job_follower *next;
 };
@@ -54,22 +55,39 @@ static void job_cancel(struct rpc_request *rq, void *ctx)
 
 /* ---- following ---- */
 
+static bool follow(struct control *c, struct rpc_request **rq, struct job *job, bool ends_job)
+{
+    struct job_follower *f = calloc(1, sizeof(*f));
+    check(f != NULL);
+    if (!rpc_stream_open(&f->stream, rq)) {
+        free(f);
+        return false;
+    }
+    f->id = job->id;
+    f->ends_job = ends_job;
+    f->next = c->job_followers;
+    c->job_followers = f;
+    rpc_reply(rq, json_pack("{s:I, s:I}", "stream", (json_int_t)f->stream.id, "job",
+                            (json_int_t)job->id));
+    return true;
+}
+
 static void job_follow(struct rpc_request *rq, void *ctx)
 {
     struct control *c = ctx;
     struct job *job = find(c, &rq);
-    if (job == NULL)
-        return;
-    struct job_follower *f = calloc(1, sizeof(*f));
-    check(f != NULL);
-    if (!rpc_stream_open(&f->stream, &rq)) {
-        free(f);
-        return;
+    if (job != NULL)
+        follow(c, &rq, job, false);
+}
+
+void control_follow_job(struct control *c, struct rpc_request **rq, struct job *job)
+{
+    if ((*rq)->conn == NULL) {
+        jobs_cancel(&c->jobs, job);
+        rpc_reply(rq, json_object()); /* to nobody */
+    } else if (!follow(c, rq, job, true)) {
+        jobs_cancel(&c->jobs, job);
     }
-    f->id = job->id;
-    f->next = c->job_followers;
-    c->job_followers = f;
-    rpc_reply(&rq, json_pack("{s:I}", "stream", (json_int_t)f->stream.id));
 }
 
 /* Returns whether that was the last. */
@@ -89,6 +107,13 @@ static bool tell(struct control *c, struct job_follower *f)
     return ended;
 }
 
+static void end_with_client(struct control *c, const struct job_follower *f)
+{
+    struct job *job = jobs_find(&c->jobs, f->id);
+    if (f->ends_job && rpc_stream_gone(&f->stream) && job != NULL && !job->ended)
+        jobs_cancel(&c->jobs, job);
+}
+
 int commands_job_work(struct control *c)
 {
     for (struct job_follower **at = &c->job_followers; *at != NULL;) {
@@ -98,6 +123,7 @@ int commands_job_work(struct control *c)
             continue;
         }
         *at = f->next;
+        end_with_client(c, f);
         rpc_stream_close(&f->stream);
         free(f);
     }

@@ -79,6 +79,9 @@ struct gw_config {
     char *control_socket;
     uint32_t control_uids[16]; /* besides root and the broker's own uid */
     unsigned control_uid_count;
+    bool capture;             /* frames may be captured; default false */
+    uint32_t capture_gids[16]; /* by members of these groups, besides root and the broker's own uid */
+    unsigned capture_gid_count;
     uint16_t metrics_port;    /* HTTP on loopback; 0 off; default 9522 */
     uint32_t scram_iterations; /* of keys that we derive; default 4096 */
     uint32_t ledger_age_s;     /* default 30 days */

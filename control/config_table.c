@@ -142,6 +142,13 @@ const struct setting config_settings[] = {
     {.group = "control", .name = "control_uids", .type = SETTING_NUMBERS,
      LIST_AT(control_uids, control_uid_count), .preset_text = "[]", .min = 0, .max = 4294967294,
      .help = "Numeric ids of users who may use it, besides root and the broker's own user."},
+    FLAG("control", capture, "false",
+         "Allow captures of the port's frames (godwitctl pcap start). They hold what clients say: "
+         "without TLS also their messages, and passwords with SASL PLAIN."),
+    {.group = "control", .name = "capture_gids", .type = SETTING_NUMBERS,
+     LIST_AT(capture_gids, capture_gid_count), .preset_text = "[]", .min = 0, .max = 4294967294,
+     .help = "Numeric ids of groups whose members may capture, besides root and the broker's own "
+             "user; they have to be let in by control_uids, too."},
     NUMBER("control", metrics_port, "9522", 0, 65535,
            "TCP port on the kernel's loopback for Prometheus (http://127.0.0.1:PORT/metrics); 0: off."),
     NUMBER("control", scram_iterations, "4096", GW_SCRAM_ITERATIONS_MIN, GW_SCRAM_ITERATIONS_MAX,

@@ -187,6 +187,7 @@ static int work(struct control *c)
     bool more = ledger_work(c->ledger);
     more |= commands_receipts_work(c);
     int wait_ms = shorter(IDLE_WAIT_MS, commands_job_work(c));
+    wait_ms = shorter(wait_ms, commands_pcap_work(c));
     trim_when_due(c);
     store_jobs_work(c);
     more |= rpc_server_work(c->rpc);
@@ -224,6 +225,7 @@ static void register_all(struct control *c)
     commands_job_register(c);
     commands_key_register(c);
     commands_store_register(c);
+    commands_pcap_register(c);
     rpc_check_complete(c->rpc);
 }
 
@@ -264,6 +266,7 @@ static void open_inside(struct control *c)
 static void close_inside(struct control *c)
 {
     c->stopping = true;
+    commands_pcap_close(c);
     jobs_close(&c->jobs);
     lcore_calls_close(&c->calls);
     commands_receipts_close(c);

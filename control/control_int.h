@@ -4,6 +4,7 @@
 #define GW_CONTROL_CONTROL_INT_H
 
 #include "accounts.h"
+#include "capture_job.h"
 #include "control.h"
 #include "jobs.h"
 #include "lcore_calls.h"
@@ -15,6 +16,7 @@ struct ledger;
 struct metrics;
 struct receipts_query;
 struct job_follower;
+struct pcap;
 
 /* What other threads may look at: written by the control thread, once an iteration. */
 #define CONTROL_GAUGES(X)                                                                          \
@@ -49,6 +51,9 @@ struct control {
     struct metrics *metrics;
     struct receipts_query *queries;      /* that look in memory */
     struct job_follower *job_followers;
+    struct pcap *pcap;                   /* the capture that there is */
+    uint32_t pcap_last;                  /* its job, or the last one's; 0: none */
+    struct capture_counters capture_counters;
     uint64_t trim_at_us;                 /* steady clock */
     struct store_job_record store_jobs[STORE_JOB_COUNT];
     uint64_t erase_at_us;                /* steady clock; UINT64_MAX: nothing is to be erased */
@@ -71,6 +76,7 @@ void commands_receipts_register(struct control *c);
 void commands_job_register(struct control *c);
 void commands_key_register(struct control *c);
 void commands_store_register(struct control *c);
+void commands_pcap_register(struct control *c);
 
 /* A slice of the questions that look in memory. Returns whether more can be done at once. */
 bool commands_receipts_work(struct control *c);
@@ -80,6 +86,12 @@ void commands_receipts_close(struct control *c);
  * called again, -1 when nobody follows. */
 int commands_job_work(struct control *c);
 void commands_job_close(struct control *c);
+
+/* Ends captures whose time has come. Once an iteration; returns ms until it wants to be called again,
+ * -1 when there is none. */
+int commands_pcap_work(struct control *c);
+/* While jobs and lcores still run. */
+void commands_pcap_close(struct control *c);
 
 /* The account that a request names, prepared; false when it cannot be (rq has been answered). */
 bool control_account_param(struct control *c, struct rpc_request **rq, const char *name,
@@ -93,5 +105,7 @@ void control_start_store_job(struct control *c, struct rpc_request *rq, enum sto
 /* Starts a job for rq; NULL when too many run (rq has been answered, ctx stays the caller's). */
 struct job *control_start_job(struct control *c, struct rpc_request **rq, const struct job_type *type,
                        void *ctx);
+/* Answers rq with the job's number and a stream of its progress; when the client goes, the job ends. */
+void control_follow_job(struct control *c, struct rpc_request **rq, struct job *job);
 
 #endif

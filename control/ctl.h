@@ -27,7 +27,7 @@ struct ctl_args {
     bool password_stdin;
     const struct schema_command *command;
     json_t *params;   /* without secrets and files */
-    const char *file; /* of a SCHEMA_FILE parameter */
+    const char *file; /* of a SCHEMA_FILE or SCHEMA_OUTPUT parameter */
 };
 
 /* ---- ctl_args.c ---- */
@@ -64,6 +64,8 @@ int ctl_call(struct ctl_client *c, const char *method, const json_t *params, int
              json_t **result);
 /* The parameters of the next notification. The same. */
 int ctl_next(struct ctl_client *c, json_t **params);
+/* Whether one has come and lies in the buffer: then nothing may be left to read. */
+bool ctl_has_next(const struct ctl_client *c);
 
 /* ---- ctl_secret.c ---- */
 
@@ -77,8 +79,17 @@ int ctl_file_open(const char *path);
 
 /* ---- ctl_job.c ---- */
 
+/* One line that is written over, when somebody looks at it; and its end. */
+void ctl_job_show_progress(const json_t *job);
+void ctl_job_end_progress(void);
 /* Shows the progress of a job until it ends, then what it complained about. An exit status. */
 int ctl_job_watch(struct ctl_client *c, json_int_t job);
+
+/* ---- ctl_capture.c ---- */
+
+/* pcap.start: makes the file, or passes on to standard output what comes, and waits for the end, which
+ * an interrupt brings about. An exit status. */
+int ctl_capture(struct ctl_client *c, const struct ctl_args *a);
 
 /* ---- ctl_pages.c ---- */
 

@@ -106,6 +106,7 @@ static json_t *parse_value(const struct schema_param *p, const char *text)
         return parse_duration(text, &n) ? json_integer(n) : NULL;
     case SCHEMA_FLAG:
     case SCHEMA_FILE:
+    case SCHEMA_OUTPUT:
         return json_true();
     case SCHEMA_STRING:
     case SCHEMA_CHOICE:
@@ -136,7 +137,7 @@ static bool set_value(struct ctl_args *a, const struct schema_param *sp, const c
         return complain("%s is %.100s, accepted: %s%s", p->positional ? p->name : option, text,
                         accepted, p->type == SCHEMA_DURATION ? ", or as 15m, 1h, 7d" : "");
     }
-    if (p->type == SCHEMA_FILE)
+    if (schema_is_file(p))
         a->file = text;
     json_object_set_new(a->params, p->name, value);
     return true;

@@ -179,6 +179,11 @@ int ctl_call(struct ctl_client *c, const char *method, const json_t *params, int
     return lost();
 }
 
+bool ctl_has_next(const struct ctl_client *c)
+{
+    return c->len > 0 && memchr(c->buf, '\n', c->len) != NULL;
+}
+
 int ctl_next(struct ctl_client *c, json_t **params)
 {
     json_t *m = receive(c);

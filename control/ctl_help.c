@@ -85,6 +85,7 @@ static const char *placeholder(const struct schema_param *p)
         return "NAME";
     case SCHEMA_STRING:
     case SCHEMA_FILE:
+    case SCHEMA_OUTPUT:
         return "TEXT";
     case SCHEMA_FLAG:
     case SCHEMA_SECRET:

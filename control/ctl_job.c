@@ -6,8 +6,7 @@
 #include "ctl.h"
 #include "ctl_values.h"
 
-/* One line that is written over, when somebody looks at it. */
-static void show_progress(const json_t *job)
+void ctl_job_show_progress(const json_t *job)
 {
     json_int_t done = number(job, "done"), total = number(job, "total");
     if (!isatty(STDERR_FILENO))
@@ -17,7 +16,7 @@ static void show_progress(const json_t *job)
     fflush(stderr);
 }
 
-static void end_progress(void)
+void ctl_job_end_progress(void)
 {
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
@@ -70,10 +69,10 @@ static int follow(struct ctl_client *c, json_int_t id)
         status = ctl_next(c, &job);
         ended = json_is_true(json_object_get(job, "ended"));
         if (job != NULL && !ended)
-            show_progress(job);
+            ctl_job_show_progress(job);
         json_decref(job);
     }
-    end_progress();
+    ctl_job_end_progress();
     return status;
 }
 

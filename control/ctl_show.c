@@ -291,6 +291,22 @@ static void show_job(const json_t *j)
         ctl_show_complaint(stdout, json_array_get(complaints, i));
 }
 
+static void show_capture_status(const json_t *s)
+{
+    const json_t *capture = json_object_get(s, "capture");
+    printf("capturing %s\n", flag(s, "running")    ? "yes"
+                             : !flag(s, "enabled") ? "no, and the configuration allows none"
+                             : flag(s, "allowed")  ? "no"
+                                                   : "no, and this user may not");
+    if (capture == NULL)
+        return;
+    show_job(capture);
+    printf("filter    %s\n", text(capture, "filter")[0] != '\0' ? text(capture, "filter") : "none");
+    printf("limits    %" JSON_INTEGER_FORMAT " s, %" JSON_INTEGER_FORMAT " bytes, %" JSON_INTEGER_FORMAT
+           " of each frame\n", number(capture, "seconds"), number(capture, "bytes_max"),
+           number(capture, "snaplen"));
+}
+
 static void show_jobs(const json_t *rows)
 {
     struct ctl_table t = {.columns = 6,
@@ -427,6 +443,8 @@ void ctl_show(const struct schema_command *c, const json_t *r)
         ctl_show_store_stats(r);
     } else if (strcmp(m, "job.list") == 0) {
         show_jobs(json_object_get(r, "jobs"));
+    } else if (strcmp(m, "pcap.status") == 0) {
+        show_capture_status(r);
     } else if (strcmp(m, "lcore.stat") == 0) {
         show_lcores(json_object_get(r, "lcores"));
         show_stages(json_object_get(r, "lcores"));

@@ -101,6 +101,8 @@ static bool has_secret(const struct schema_command *c)
 
 static int run(struct ctl_client *c, const struct ctl_args *a)
 {
+    if (strcmp(a->command->method, "pcap.start") == 0)
+        return ctl_capture(c, a);
     if (a->command->streams)
         return run_follow(c, a);
     if (has_secret(a->command))

@@ -71,6 +71,8 @@ static void hand_back(struct jobs *j, struct job *job)
 
 static bool is_ready(const struct jobs *j, const struct job *job)
 {
+    if (job->again_us != 0)
+        return clock_steady_us() >= job->again_us;
     return !job->waiting || job->waiting_at != j->ops->finished_count;
 }
 
@@ -93,6 +95,7 @@ static void step_all(struct jobs *j)
         job->waiting_at = j->ops->finished_count;
         enum job_step step = job->type->step(job, job->ctx);
         job->waiting = step == JOB_WAIT;
+        job->again_us = step == JOB_PAUSE ? clock_steady_us() + JOBS_PAUSE_MS * 1000 : 0;
         if (step == JOB_DONE) {
             *at = job->next;
             hand_back(j, job);
@@ -102,10 +105,18 @@ static void step_all(struct jobs *j)
     }
 }
 
+static int wait_ms(const struct jobs *j)
+{
+    for (const struct job *job = j->running; job != NULL; job = job->next)
+        if (job->again_us != 0)
+            return JOBS_PAUSE_MS;
+    return -1;
+}
+
 static void sleep_until_needed(struct jobs *j)
 {
     struct pollfd p[2] = {{.fd = j->wake_fd, .events = POLLIN}, {.fd = j->ops->fd, .events = POLLIN}};
-    check(poll(p, 2, -1) >= 0 || errno == EINTR);
+    check(poll(p, 2, wait_ms(j)) >= 0 || errno == EINTR);
     if (p[0].revents != 0)
         drain_fd(j->wake_fd);
 }

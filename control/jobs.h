@@ -17,6 +17,7 @@
 #include "poller.h"
 #include "store_ops.h"
 
+#define JOBS_PAUSE_MS 5
 #define JOBS_KEPT 32 /* ended ones that operators may still look at */
 
 struct job;
@@ -25,6 +26,7 @@ enum job_step {
     JOB_DONE,
     JOB_MORE, /* call again, after the others */
     JOB_WAIT, /* call again when a store operation has finished */
+    JOB_PAUSE, /* call again in JOBS_PAUSE_MS: it looks for what nobody announces */
 };
 
 struct job_type {
@@ -54,6 +56,7 @@ struct job {
     bool failed; /* job thread's until it has ended */
     bool waiting;
     uint64_t waiting_at; /* store operations finished when it began to wait */
+    uint64_t again_us;   /* steady clock: not before this; 0: any time */
     char note[256]; /* what it is doing, or why it failed; under jobs->lock */
     struct job *next;         /* in a queue */
     struct job *started_next;

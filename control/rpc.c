@@ -165,7 +165,7 @@ static bool check_params(const struct schema_command *c, json_t *params, char *e
 static bool wants_file(const struct schema_command *c, const json_t *params)
 {
     for (unsigned i = 0; i < schema_param_count(c); i++)
-        if (c->params[i].type == SCHEMA_FILE && json_is_true(json_object_get(params, c->params[i].name)))
+        if (schema_is_file(&c->params[i]) && json_is_true(json_object_get(params, c->params[i].name)))
             return true;
     return false;
 }
@@ -206,9 +206,15 @@ static void dispatch(struct rpc_request *rq, json_t *params)
     if (rq->params == NULL) {
         rpc_fail(&rq, RPC_PARAMS, "rpc.discover describes every method", "%s takes at most %u",
                  c->method, schema_param_count(c));
-    } else if (!check_params(c, rq->params, err, sizeof(err))) {
+        return;
+    }
+    /* First of all: a request that is refused must not leave its descriptor to the next one. */
+    bool file = wants_file(c, rq->params);
+    if (file)
+        rq->fd = take_fd(rq->conn);
+    if (!check_params(c, rq->params, err, sizeof(err))) {
         rpc_fail(&rq, RPC_PARAMS, "rpc.discover describes every method", "%s", err);
-    } else if (wants_file(c, rq->params) && (rq->fd = take_fd(rq->conn)) < 0) {
+    } else if (file && rq->fd < 0) {
         rpc_fail(&rq, RPC_PARAMS, "send the open file along with the request (SCM_RIGHTS)",
                  "%s came without a file descriptor", c->method);
     } else {

@@ -40,7 +40,7 @@ struct rpc_request {
     const struct schema_command *command;
     json_t *id;     /* NULL: a notification, its answer goes nowhere either */
     json_t *params; /* always an object, checked */
-    int fd;         /* of a SCHEMA_FILE parameter, else -1; the handler may take it and set -1 */
+    int fd;         /* of a SCHEMA_FILE or SCHEMA_OUTPUT parameter, else -1; the handler may take it and set -1 */
     struct rpc_request *next, **link;
 };
 
@@ -83,6 +83,10 @@ __attribute__((format(printf, 4, 5))) void rpc_fail(struct rpc_request **rq, enu
 const char *rpc_string(const struct rpc_request *rq, const char *name);
 int64_t rpc_number(const struct rpc_request *rq, const char *name, int64_t absent);
 bool rpc_flag(const struct rpc_request *rq, const char *name);
+
+/* Whether the client is root, the broker's own user, or belongs to one of these groups. As the kernel
+ * knew it when it connected; false once it is gone. */
+bool rpc_client_is_in(const struct rpc_request *rq, const uint32_t *gids, unsigned count);
 
 /* ---- streams of notifications ---- */
 

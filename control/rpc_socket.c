@@ -16,6 +16,7 @@
 #include "json_wipe.h"
 
 #define READ_BYTES     16384
+#define PEER_GROUPS_MAX 256 /* who is in more is known by the primary group alone */
 #define OUT_BYTES_KEPT (1u << 20) /* of an empty queue: streams fill it again and again */
 
 /* ---- clients ---- */
@@ -28,6 +29,38 @@ static bool may_control(const struct rpc_server *s, uid_t uid)
         if (s->uids[i] == uid)
             return true;
     return false;
+}
+
+static bool is_listed(gid_t gid, const uint32_t *gids, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (gids[i] == gid)
+            return true;
+    return false;
+}
+
+static bool has_group(int fd, const uint32_t *gids, unsigned count)
+{
+    gid_t own[PEER_GROUPS_MAX];
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return false;
+    bool found = is_listed(peer.gid, gids, count);
+    len = sizeof(own);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, own, &len) != 0)
+        return found;
+    for (size_t i = 0; i < len / sizeof(own[0]); i++)
+        found |= is_listed(own[i], gids, count);
+    return found;
+}
+
+bool rpc_client_is_in(const struct rpc_request *rq, const uint32_t *gids, unsigned count)
+{
+    const struct rpc_conn *c = rq->conn;
+    if (c == NULL)
+        return false;
+    return c->uid == 0 || c->uid == c->server->own_uid || has_group(c->source.fd, gids, count);
 }
 
 /* One line into an empty socket buffer: it fits, or the client is not told. */

@@ -199,6 +199,31 @@ const struct schema_command schema_commands[] = {
      .detail = "Notifications job.progress hold the job; the one whose `ended` is true is the last.",
      .params = {JOB_ID}},
 
+    {.method = "pcap.start", .cli = "pcap start", .summary = "write frames of the port to a file",
+     .streams = true,
+     .detail = "As pcapng, which Wireshark and tcpdump read, of all cores, both directions. godwitctl "
+               "makes the file, which must not exist, or gives the capture to standard output (-), "
+               "and waits; the capture ends with it, at the first limit, or by pcap stop. One at a "
+               "time; only where the configuration has capture = true. A capture holds whatever "
+               "clients and server say that is not encrypted: passwords by SASL PLAIN, messages.",
+     .example = "godwitctl pcap start --filter 'tcp port 5222 and host 10.1.2.3' --seconds 5m "
+                "fault.pcapng",
+     .params = {{.name = "file", .type = SCHEMA_OUTPUT, .required = true, .positional = true,
+                 .help = "the file to make, or - for standard output"},
+                {.name = "filter", .type = SCHEMA_STRING, .min = 0, .max = 1000,
+                 .help = "only frames that match: as tcpdump has it, with numbers and addresses in "
+                         "place of names"},
+                {.name = "bytes", .type = SCHEMA_NUMBER, .min = 65536, .max = INT64_C(1) << 40,
+                 .help = "end before the file becomes larger (default 100000000)"},
+                {.name = "seconds", .type = SCHEMA_DURATION, .min = 1, .max = 86400,
+                 .help = "end after this time (default 60)"},
+                {.name = "snaplen", .type = SCHEMA_NUMBER, .min = 64, .max = 65535,
+                 .help = "keep only the first so many bytes of each frame (default 65535)"}}},
+    {.method = "pcap.stop", .cli = "pcap stop", .summary = "end the capture that is under way",
+     .detail = "Answers when its file is complete.", .example = "godwitctl pcap stop"},
+    {.method = "pcap.status", .cli = "pcap status", .summary = "show the capture, or the last one",
+     .detail = "Also whether this user may capture.", .example = "godwitctl pcap status"},
+
     {.method = "lcore.stat", .cli = "lcore stat", .summary = "show what the polled cores do",
      .detail = "Passes, connections, memory, frames handed to other cores and dropped because those did "
                "not take them, and the share of CPU cycles that each stage of the pass took since "
@@ -270,6 +295,7 @@ void schema_describe_accepted(const struct schema_param *p, char *out, size_t ca
         describe_choices(p, out, cap);
         break;
     case SCHEMA_FILE:
+    case SCHEMA_OUTPUT:
         snprintf(out, cap, "true, with a file descriptor sent along (SCM_RIGHTS)");
         break;
     }
@@ -294,6 +320,7 @@ static bool is_acceptable(const struct schema_param *p, const json_t *value)
                 return true;
         return false;
     case SCHEMA_FILE:
+    case SCHEMA_OUTPUT:
         return json_is_true(value);
     }
     return false;
@@ -314,7 +341,7 @@ static const char *type_name(const struct schema_param *p)
     static const char *const names[] = {
         [SCHEMA_STRING] = "string",  [SCHEMA_NUMBER] = "integer",  [SCHEMA_DURATION] = "integer",
         [SCHEMA_FLAG] = "boolean",   [SCHEMA_CHOICE] = "string",   [SCHEMA_SECRET] = "string",
-        [SCHEMA_FILE] = "boolean",
+        [SCHEMA_FILE] = "boolean",   [SCHEMA_OUTPUT] = "boolean",
     };
     return names[p->type];
 }

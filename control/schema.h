@@ -20,6 +20,7 @@ enum schema_type {
     SCHEMA_CHOICE,   /* one of `choices` */
     SCHEMA_SECRET,   /* a string that is never an argument: asked for, or read from standard input */
     SCHEMA_FILE,     /* true, and a descriptor comes with the request: godwitctl opens the file */
+    SCHEMA_OUTPUT,   /* the same, of a file that godwitctl makes, for the broker to write to */
 };
 
 struct schema_param {
@@ -47,6 +48,11 @@ struct schema_command {
     bool pages;          /* answers hold `next` while there is more; it goes back as `cursor` */
     struct schema_param params[SCHEMA_PARAMS_MAX];
 };
+
+static inline bool schema_is_file(const struct schema_param *p)
+{
+    return p->type == SCHEMA_FILE || p->type == SCHEMA_OUTPUT;
+}
 
 extern const struct schema_command schema_commands[];
 extern const unsigned schema_command_count;

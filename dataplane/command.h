@@ -33,6 +33,10 @@ enum gw_command_op {
     /* Neighbours on the link, as this lcore knows them, behind the position `cursor` (0 starts): a run
      * of struct gw_net_neighbour (net/net.h). next, more. */
     GW_COMMAND_NEIGHBOURS,
+    /* Attach the tap (struct gw_capture *) that data is to this lcore's port; -EBUSY: there is one. */
+    GW_COMMAND_CAPTURE_START,
+    /* Let go of it: after the reply the lcore does not touch it any more, attached before or not. */
+    GW_COMMAND_CAPTURE_STOP,
 };
 
 struct gw_command {

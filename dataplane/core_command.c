@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "../storage/segment.h"
+#include "capture.h"
 #include "core_int.h"
 
 /* Sessions looked at in one command: the caller pages. */
@@ -96,6 +97,15 @@ unsigned core_commands(struct gw_core *c)
         break;
     case GW_COMMAND_NEIGHBOURS:
         list_neighbours(c, &q, &r);
+        break;
+    case GW_COMMAND_CAPTURE_START:
+        if (c->port->tap == NULL)
+            gw_capture_attach(q.data, c->port, &c->l.wall_us);
+        else
+            r.status = -EBUSY;
+        break;
+    case GW_COMMAND_CAPTURE_STOP:
+        gw_capture_detach(q.data);
         break;
     default:
         r.status = -ENOSYS;

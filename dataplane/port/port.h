@@ -18,6 +18,7 @@
 #define GW_PORT_PIECES_MAX 48 /* of a segment that the port cuts */
 
 struct gw_port;
+struct gw_capture;
 
 /* A received frame. The bytes stay valid until rx_release; they may be changed in place. */
 struct gw_frame {
@@ -49,6 +50,7 @@ struct gw_port_ops {
 
 struct gw_port {
     const struct gw_port_ops *ops;
+    struct gw_capture *tap; /* NULL, or what has put its own ops in front (capture.h) */
     uint8_t mac[6];
     uint16_t mtu;     /* IP packet bytes */
     bool tx_csum_ip;  /* the port fills in the IPv4 header checksum */

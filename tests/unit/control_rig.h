@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "../../control/control.h"
+#include "../../dataplane/capture.h"
 #include "../../storage/event.h"
 
 #define RIG_SESSIONS_MAX 2000
@@ -34,6 +35,15 @@ struct rig_connection {
     struct gw_tcp_info info;
     char jid[128];
     unsigned lcore;
+};
+
+/* A lcore's port: every frame that comes in is answered by one that goes out. */
+struct rig_port {
+    struct gw_port port; /* first */
+    atomic_uint waiting; /* frames that come in while a tap is attached */
+    unsigned came;
+    uint64_t wall_us;
+    uint8_t frame[256];
 };
 
 struct rig {
@@ -56,6 +66,7 @@ struct rig {
     unsigned session_count;
     struct rig_connection connections[RIG_SESSIONS_MAX];
     unsigned connection_count;
+    struct rig_port ports[RIG_LCORES];
     unsigned scan_max; /* positions looked at in one command */
     struct gw_connection_query query; /* the last that came */
     atomic_uint account_gone; /* END_SESSIONS with it, counted */
@@ -114,6 +125,62 @@ static inline void rig_connections(struct rig *rig, unsigned lcore, const struct
     reply->more = i < rig->connection_count;
 }
 
+static inline unsigned rig_port_rx(struct gw_port *p, struct gw_frame *frames, unsigned max)
+{
+    struct rig_port *r = (struct rig_port *)p;
+    if (atomic_load(&r->waiting) == 0)
+        return 0;
+    atomic_fetch_sub(&r->waiting, 1);
+    /* IPv4 and TCP, to port 5222 and 5223 in turn, numbered behind the headers. */
+    memset(r->frame, 0, sizeof(r->frame));
+    gw_put_be16(r->frame + 12, 0x0800);
+    r->frame[14] = 0x45;
+    gw_put_be16(r->frame + 16, sizeof(r->frame) - 14);
+    r->frame[23] = 6;
+    gw_put_be16(r->frame + 36, (uint16_t)(5222 + r->came % 2));
+    r->frame[46] = 0x50;
+    memcpy(r->frame + 60, &r->came, sizeof(r->came));
+    r->came++;
+    frames[0] = (struct gw_frame){.data = r->frame, .len = sizeof(r->frame)};
+    return 1;
+}
+
+static inline void rig_port_release(struct gw_port *p, struct gw_frame *frames, unsigned n)
+{
+}
+
+static inline bool rig_port_tx(struct gw_port *p, const void *header, uint32_t header_len,
+                               const struct gw_bytes *payload, unsigned count, uint32_t gso_bytes)
+{
+    return true;
+}
+
+static inline unsigned rig_port_flush(struct gw_port *p)
+{
+    return 0;
+}
+
+/* A pass of a lcore that captures. */
+static inline unsigned rig_pass(struct rig_port *r)
+{
+    static const struct gw_port_ops ops = {rig_port_rx, rig_port_release, rig_port_tx,
+                                           rig_port_flush};
+    struct gw_frame f[GW_PORT_BURST_MAX];
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    r->wall_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    if (r->port.ops == NULL)
+        r->port.ops = &ops;
+    if (r->port.tap == NULL)
+        return 0;
+    unsigned n = r->port.ops->rx(&r->port, f, GW_PORT_BURST_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        struct gw_bytes payload = gw_bytes(f[i].data + 54, f[i].len - 54);
+        cr_assert(r->port.ops->tx(&r->port, f[i].data, 54, &payload, 1, 0));
+    }
+    return n;
+}
+
 static inline void rig_end_sessions(struct rig *rig, unsigned lcore, const struct gw_command *c,
                                     struct gw_command_reply *reply)
 {
@@ -161,6 +228,10 @@ static inline unsigned rig_answer(struct rig *rig, unsigned lcore)
         rig_connections(rig, lcore, &c, &reply);
     else if (c.op == GW_COMMAND_NEIGHBOURS)
         rig_neighbours(lcore, &c, &reply);
+    else if (c.op == GW_COMMAND_CAPTURE_START)
+        gw_capture_attach(c.data, &rig->ports[lcore].port, &rig->ports[lcore].wall_us);
+    else if (c.op == GW_COMMAND_CAPTURE_STOP)
+        gw_capture_detach(c.data);
     else
         rig_end_sessions(rig, lcore, &c, &reply);
     pthread_mutex_unlock(&rig->lock);
@@ -174,7 +245,7 @@ static inline void *rig_dataplane(void *arg)
     while (!atomic_load(&rig->dataplane_stop)) {
         unsigned work = gw_store_commit_poll(rig->store);
         for (unsigned i = 0; i < RIG_LCORES; i++)
-            work += rig_answer(rig, i);
+            work += rig_answer(rig, i) + rig_pass(&rig->ports[i]);
         if (work == 0)
             usleep(100);
     }
@@ -383,6 +454,24 @@ static inline void rig_send_text(int fd, const char *text)
         text += n;
         len -= (size_t)n;
     }
+}
+
+/* The file's descriptor goes along. */
+static inline void rig_send_with_file(int fd, char *text, int file)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec v = {.iov_base = text, .iov_len = strlen(text)};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.bytes,
+                       .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    h->cmsg_level = SOL_SOCKET;
+    h->cmsg_type = SCM_RIGHTS;
+    h->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(h), &file, sizeof(int));
+    cr_assert_eq(sendmsg(fd, &m, 0), (ssize_t)strlen(text));
 }
 
 /* The next line as JSON; NULL when the broker has closed. */

@@ -354,19 +354,7 @@ static json_t *import_fd(int fd, int file, bool replace)
                   "\"params\":{\"file\":true,\"replace\":false}}\n";
     if (replace)
         memcpy(strstr(text, "false"), " true", 5);
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec v = {.iov_base = text, .iov_len = strlen(text)};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(h), &file, sizeof(int));
-    cr_assert_eq(sendmsg(fd, &m, 0), (ssize_t)strlen(text));
+    rig_send_with_file(fd, text, file);
     json_t *a = rig_receive(fd);
     json_t *result = json_incref(json_object_get(a, "result"));
     json_decref(a);

@@ -433,6 +433,140 @@ CONTROL_TEST(godwitctl, follows_until_the_broker_ends)
     close(out[0]);
 }
 
+/* ---- captures ---- */
+
+static void capture_rig(struct rig *rig)
+{
+    rig_init(rig);
+    rig->config.capture = true;
+    rig_start(rig);
+}
+
+static void capture_done(struct rig *rig)
+{
+    rig_stop(rig);
+    rig_remove(rig);
+    free(rig);
+}
+
+static pid_t ctl_begin(const struct rig *rig, int out, const char *const *words)
+{
+    char *argv[WORDS_MAX + 4] = {(char *)(uintptr_t)"godwitctl"};
+    for (int n = 1; *words != NULL; words++)
+        argv[n++] = (char *)(uintptr_t)*words;
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(out, 1);
+        setenv("GODWIT_SOCKET", rig->socket, 1);
+        execv(GW_CTL, argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void wait_until_captured(struct rig *rig, json_int_t frames)
+{
+    int fd = rig_connect(rig);
+    json_int_t now = -1;
+    while (now < frames) {
+        json_t *s = rig_call(fd, "pcap.status", NULL);
+        const json_t *c = json_object_get(s, "capture");
+        now = c != NULL ? json_integer_value(json_object_get(c, "frames")) : -1;
+        json_decref(s);
+    }
+    close(fd);
+}
+
+/* The file is its user's alone; an interrupt ends the capture, not the program before it. */
+Test(godwitctl, captures_into_a_file_of_its_own, .timeout = 60)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    char path[128], link[128];
+    struct stat st;
+    int out = temporary();
+    capture_rig(rig);
+    snprintf(path, sizeof(path), "%s/file", rig->dir);
+    snprintf(link, sizeof(link), "%s/link", rig->dir);
+    umask(0);
+    pid_t pid = ctl_begin(rig, out, (const char *const[]){"pcap", "start", path, "--filter",
+                                                          "tcp dst port 5222", NULL});
+    atomic_store(&rig->ports[0].waiting, 100);
+    wait_until_captured(rig, 100);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert_eq(st.st_mode & 07777, 0600);
+    expect(ctl(rig, "", "pcap", "status", NULL), 0, "capturing yes", "");
+    expect(ctl(rig, "", "pcap", "start", "/tmp", NULL), 2, "", "/tmp: File exists");
+    expect(ctl(rig, "", "job", "list", NULL), 0, "100 frames, ", "");
+    kill(pid, SIGINT);
+    cr_assert_eq(exit_status(pid), 0);
+    char *text = read_file(out);
+    cr_assert_not_null(strstr(text, "cancelled: 100 frames, "), "%s", text);
+    free(text);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert_gt(st.st_size, 100 * 256);
+    expect(ctl(rig, "", "pcap", "start", path, NULL), 2, "", "File exists");
+    cr_assert_eq(symlink("/tmp/godwit-nowhere", link), 0);
+    expect(ctl(rig, "", "pcap", "start", link, NULL), 2, "", "File exists");
+    expect(ctl(rig, "", "pcap", "status", NULL), 0, "filter    tcp dst port 5222", "");
+    expect(ctl(rig, "", "pcap", "stop", NULL), 1, "", "no capture is under way");
+    capture_done(rig);
+}
+
+/* A capture that is refused leaves no file. */
+Test(godwitctl, leaves_no_file_of_a_refused_capture, .timeout = 60)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    char path[128];
+    capture_rig(rig);
+    snprintf(path, sizeof(path), "%s/file", rig->dir);
+    expect(ctl(rig, "", "pcap", "start", path, "--filter", "host nowhere", NULL), 1, "",
+           "names are not looked up");
+    cr_assert_eq(access(path, F_OK), -1);
+    expect(ctl(rig, "", "pcap", "start", path, "--seconds", "1", NULL), 0, "done: 0 frames", "");
+    cr_assert_eq(access(path, F_OK), 0);
+    capture_done(rig);
+}
+
+/* To standard output comes the same, and pcap stop from elsewhere ends it. */
+Test(godwitctl, captures_to_standard_output, .timeout = 60)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    int out[2];
+    char head[4], rest[4096];
+    size_t len = 0;
+    ssize_t n;
+    capture_rig(rig);
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    pid_t pid = ctl_begin(rig, out[1], (const char *const[]){"pcap", "start", "-", NULL});
+    close(out[1]);
+    atomic_store(&rig->ports[1].waiting, 50);
+    wait_until_captured(rig, 100);
+    expect(ctl(rig, "", "pcap", "stop", NULL), 0, "cancelled", "");
+    cr_assert_eq(read(out[0], head, 4), 4);
+    cr_assert_eq(memcmp(head, "\x0a\x0d\x0d\x0a", 4), 0);
+    while ((n = read(out[0], rest, sizeof(rest))) > 0)
+        len += (size_t)n;
+    cr_assert_gt(len, 100 * 256);
+    cr_assert_eq(exit_status(pid), 0);
+    close(out[0]);
+    capture_done(rig);
+}
+
+/* Whoever read it has gone (head -c): the program and the capture end. */
+Test(godwitctl, ends_when_nobody_reads, .timeout = 60)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    int out[2];
+    capture_rig(rig);
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    pid_t pid = ctl_begin(rig, out[1], (const char *const[]){"pcap", "start", "-", NULL});
+    close(out[1]);
+    close(out[0]);
+    atomic_store(&rig->ports[1].waiting, 50);
+    cr_assert_eq(exit_status(pid), 1);
+    capture_done(rig);
+}
+
 /* ---- metrics ---- */
 
 static char *http_get(uint16_t port, const char *what)
