@@ -36,7 +36,6 @@ struct flow {
     uint32_t from, to;
     uint32_t sent; /* messages; numbers are 1 .. sent */
     uint32_t outstanding;
-    uint32_t answered;     /* acknowledged or refused */
     uint32_t received_max; /* highest number that came */
     uint32_t session;      /* of the recipient, at the last reception */
     uint32_t session_max;  /* highest number that came in it */
@@ -194,6 +193,11 @@ static struct record *record_of(struct audit *a, uint32_t flow, uint32_t number)
     return &a->flows[flow].records[number - 1];
 }
 
+uint32_t audit_flow_count(const struct audit *a)
+{
+    return a->flow_count;
+}
+
 uint32_t audit_flow_from(const struct audit *a, uint32_t flow)
 {
     return a->flows[flow].from;
@@ -207,11 +211,6 @@ uint32_t audit_flow_to(const struct audit *a, uint32_t flow)
 uint32_t audit_outstanding(const struct audit *a, uint32_t flow)
 {
     return a->flows[flow].outstanding;
-}
-
-uint32_t audit_unanswered(const struct audit *a, uint32_t flow)
-{
-    return a->flows[flow].sent - a->flows[flow].answered;
 }
 
 uint32_t audit_sent(const struct audit *a, uint32_t flow)
@@ -283,10 +282,7 @@ static bool advance(struct audit *a, uint32_t flow, uint32_t number, uint8_t sta
     if (r->state & state)
         return false;
     bool before = complete(a, r->state);
-    bool unanswered = !(r->state & (ACKED | REFUSED));
     r->state |= state;
-    if (unanswered && state & (ACKED | REFUSED))
-        a->flows[flow].answered++;
     if (!before && complete(a, r->state)) {
         check(a->flows[flow].outstanding > 0 && a->incomplete > 0);
         a->flows[flow].outstanding--;

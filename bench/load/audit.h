@@ -66,13 +66,12 @@ void audit_free(struct audit **a);
 
 /* A new flow between two users. Its number. */
 uint32_t audit_add_flow(struct audit *a, uint32_t from, uint32_t to);
+uint32_t audit_flow_count(const struct audit *a);
 uint32_t audit_flow_from(const struct audit *a, uint32_t flow);
 uint32_t audit_flow_to(const struct audit *a, uint32_t flow);
 /* Messages of the flow that are sent and not complete: neither acknowledged and received (and
  * their receipt back) nor refused. */
 uint32_t audit_outstanding(const struct audit *a, uint32_t flow);
-/* Messages of the flow that are neither acknowledged nor refused. */
-uint32_t audit_unanswered(const struct audit *a, uint32_t flow);
 uint32_t audit_sent(const struct audit *a, uint32_t flow);
 /* Messages of all flows that are sent and not complete. */
 uint64_t audit_incomplete(const struct audit *a);

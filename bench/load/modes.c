@@ -47,6 +47,7 @@ static bool chat_step(struct run *run)
     if (run->phase == CHAT_LOGIN && all_online(run)) {
         enter(run, CHAT_TALK);
         run->sending = true;
+        run_say(run, "talking");
     }
     return run->phase == CHAT_TALK && run_complete(run);
 }
@@ -56,22 +57,28 @@ const struct mode mode_chat = {.name = "chat", .start = chat_start, .step = chat
 /* ---- offline: store for absent users, then they come and drain, and come again ---- */
 
 /* In the second visit each recipient gets one more message, which must be the first to come: the
- * mailbox was empty. */
+ * mailbox was empty. With waves there is none: who has drained leaves, and the next one comes. */
 enum { OFFLINE_LOGIN, OFFLINE_STORE, OFFLINE_DRAIN, OFFLINE_LEAVE, OFFLINE_AGAIN };
+
+static uint32_t recipient_count(const struct run *run)
+{
+    return run->options->pairs * run->options->fan;
+}
 
 static void offline_start(struct run *run)
 {
     const struct options *o = run->options;
-    for (uint32_t i = 0; i < o->pairs; i++) {
-        run_add_flow(run, 2 * i, 2 * i + 1, part_of(o->messages, o->pairs, i));
-        fleet_want(&run->fleet, 2 * i, true);
-    }
+    uint32_t recipients = recipient_count(run);
+    for (uint32_t i = 0; i < recipients; i++)
+        run_add_flow(run, i / o->fan, o->pairs + i, part_of(o->messages, recipients, i));
+    for (uint32_t i = 0; i < o->pairs; i++)
+        fleet_want(&run->fleet, i, true);
 }
 
 static void want_recipients(struct run *run, bool online)
 {
-    for (uint32_t i = 0; i < run->options->pairs; i++)
-        fleet_want(&run->fleet, 2 * i + 1, online);
+    for (uint32_t i = 0; i < recipient_count(run); i++)
+        fleet_want(&run->fleet, run->options->pairs + i, online);
 }
 
 static bool stored_all(const struct run *run)
@@ -81,32 +88,57 @@ static bool stored_all(const struct run *run)
     return c->acknowledged + c->refused == wanted;
 }
 
+/* Flows and their recipients have the same order. */
+static void next_visitors(struct run *run)
+{
+    uint32_t visiting = tags_count(&run->visiting);
+    for (uint32_t i = 0; i < visiting; i++) {
+        uint32_t flow = (uint32_t)tags_pop(&run->visiting);
+        if (audit_outstanding(run->audit, flow) > 0)
+            tags_push(&run->visiting, flow);
+        else
+            fleet_want(&run->fleet, run->options->pairs + flow, false);
+    }
+    while (tags_count(&run->visiting) < run->options->wave &&
+           run->next_visitor < recipient_count(run)) {
+        tags_push(&run->visiting, run->next_visitor);
+        fleet_want(&run->fleet, run->options->pairs + run->next_visitor++, true);
+    }
+}
+
 static bool offline_step(struct run *run)
 {
-    uint32_t pairs = run->options->pairs;
+    uint32_t pairs = run->options->pairs, wave = run->options->wave;
     switch (run->phase) {
     case OFFLINE_LOGIN:
         if (run->fleet.online == pairs) {
             run->sending = true;
             enter(run, OFFLINE_STORE);
+            run_say(run, "storing");
         }
         break;
     case OFFLINE_STORE:
         if (stored_all(run)) {
+            run->store_us = run->fleet.now_us - run->phase_us;
             enter(run, OFFLINE_DRAIN);
-            want_recipients(run, true);
+            if (wave == 0)
+                want_recipients(run, true);
+            run_say(run, "stored");
         }
         break;
     case OFFLINE_DRAIN:
+        if (wave > 0)
+            next_visitors(run);
         if (run_complete(run)) {
             run->drain_us = run->fleet.now_us - run->phase_us;
             enter(run, OFFLINE_LEAVE);
             want_recipients(run, false);
+            return wave > 0;
         }
         break;
     case OFFLINE_LEAVE:
         if (run->fleet.online == pairs) {
-            for (uint32_t flow = 0; flow < pairs; flow++)
+            for (uint32_t flow = 0; flow < recipient_count(run); flow++)
                 run_add_quota(run, flow, 1);
             want_recipients(run, true);
             enter(run, OFFLINE_AGAIN);
@@ -118,12 +150,20 @@ static bool offline_step(struct run *run)
     return false;
 }
 
+static void report_rate(json_t *result, const char *seconds_name, const char *rate_name,
+                        uint64_t count, uint64_t us)
+{
+    double seconds = (double)us / 1e6;
+    json_object_set_new(result, seconds_name, json_real(seconds));
+    json_object_set_new(result, rate_name,
+                        json_real(seconds > 0 ? (double)count / seconds : 0));
+}
+
 static void offline_report(const struct run *run, json_t *result)
 {
-    double seconds = (double)run->drain_us / 1e6;
-    json_object_set_new(result, "drain_seconds", json_real(seconds));
-    json_object_set_new(result, "drained_per_second",
-                        json_real(seconds > 0 ? (double)run->options->messages / seconds : 0));
+    uint64_t count = run->options->messages;
+    report_rate(result, "store_seconds", "stored_per_second", count, run->store_us);
+    report_rate(result, "drain_seconds", "drained_per_second", count, run->drain_us);
 }
 
 const struct mode mode_offline = {

@@ -43,6 +43,10 @@ static const struct option_line lines[] = {
     {"clients", NUMBER, AT(clients), "N", "logged in at once (2 for each pair)"},
     {"connecting", NUMBER, AT(connecting), "N", "logins at the same time (100)"},
     {"pairs", NUMBER, AT(pairs), "N", "of clients that talk (1)"},
+    {"fan", NUMBER, AT(fan), "N", "mode offline: recipients of each sender (1)"},
+    {"wave", NUMBER, AT(wave), "N",
+     "mode offline: recipients drain so many at a time, once (0: all, twice)"},
+    {"phases", ON, AT(phases), NULL, "say on standard error when one begins"},
     {"messages", LARGE, AT(messages), "N", "in all; 0: until SIGTERM or SIGINT (1000)"},
     {"window", NUMBER, AT(window), "N", "messages on their way from each sender (16)"},
     {"rate", NUMBER, AT(rate), "N", "messages a second in all (0: as the window allows)"},
@@ -190,8 +194,10 @@ static int read_line(struct options *o, const struct option_line *line, const ch
 static int check_options(const struct options *o)
 {
     const char *wrong = NULL;
-    if (o->pairs == 0 || o->pairs > o->clients / 2)
-        wrong = "--pairs must be at least 1 and at most half of --clients";
+    if (o->pairs == 0 || o->fan == 0 || (uint64_t)o->pairs * (1 + (uint64_t)o->fan) > o->clients)
+        wrong = "--pairs and --fan must be at least 1, and --clients enough for them";
+    else if (o->fan > 1 && o->mode != MODE_OFFLINE)
+        wrong = "--fan is for mode offline";
     else if (o->clients > CLIENTS_MAX || (!o->device && o->clients > 60000))
         wrong = "--clients: at most 4000000; 60000 over kernel sockets (ports of one address)";
     else if (o->mtu < 576 || o->mtu > 9000 || o->arena_mib == 0 || o->arena_mib > 65536)
@@ -202,8 +208,8 @@ static int check_options(const struct options *o)
         wrong = "--churn-ms needs --reconnect";
     else if (o->bytes > 32000)
         wrong = "--bytes: at most 32000";
-    else if (o->mode == MODE_OFFLINE && o->messages < o->pairs)
-        wrong = "mode offline: at least one message for each pair";
+    else if (o->mode == MODE_OFFLINE && o->messages < (uint64_t)o->pairs * o->fan)
+        wrong = "mode offline: at least one message for each recipient";
     if (!wrong)
         return 0;
     fprintf(stderr, "godwit-load: %s\n", wrong);
@@ -239,6 +245,7 @@ int options_read(struct options *o, int argc, char **argv)
 {
     *o = (struct options){
         .pairs = 1,
+        .fan = 1,
         .messages = 1000,
         .window = 16,
         .bytes = 128,
@@ -263,7 +270,7 @@ int options_read(struct options *o, int argc, char **argv)
     if (result)
         return result;
     if (o->clients == 0)
-        o->clients = 2 * o->pairs;
+        o->clients = o->pairs * (1 + o->fan);
     return check_options(o);
 }
 

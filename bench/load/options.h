@@ -24,6 +24,8 @@ struct options {
     uint32_t first; /* number of the first user */
     uint32_t clients;
     uint32_t pairs;
+    uint32_t fan;  /* offline: recipients of each sender */
+    uint32_t wave; /* offline: recipients online at a time; 0: all */
     uint64_t messages;   /* in all; 0: until SIGTERM or SIGINT */
     uint32_t window;     /* outstanding messages of each flow */
     uint32_t bytes;      /* of filler in each body */
@@ -41,6 +43,7 @@ struct options {
     bool stream_management;
     bool receipts;
     bool reconnect;
+    bool phases; /* say on standard error when one begins */
     char *json; /* file for the result, "-" for standard output; NULL: none */
     char *log;  /* file for a line for each message sent, acknowledged, received; NULL: none */
 };

@@ -100,23 +100,36 @@ static uint64_t rate_allows(struct run *run)
     return due > sent ? due - sent : 0;
 }
 
-/* What the window counts. */
+/* What the window counts: messages of the flow that are not complete; when recipients are away, all
+ * of the sender that are not acknowledged. */
 static uint32_t outstanding(const struct run *run, uint32_t flow)
 {
-    return run->mode->recipients_away ? audit_unanswered(run->audit, flow)
+    uint32_t from = audit_flow_from(run->audit, flow);
+    return run->mode->recipients_away ? tags_count(&run->fleet.users[from].client.pending)
                                       : audit_outstanding(run->audit, flow);
+}
+
+static bool may_send(const struct run *run, uint32_t flow)
+{
+    return outstanding(run, flow) < run->options->window &&
+           audit_sent(run->audit, flow) < run->quota[flow];
 }
 
 /* Sends at most `limit` new messages of the user; how many it were. */
 static uint64_t send_new(struct run *run, uint32_t user, uint64_t limit)
 {
-    uint32_t flow = run->flow_of[user];
+    struct sender *s = &run->senders[user];
     uint64_t count = 0;
-    while (count < limit && outstanding(run, flow) < run->options->window &&
-           audit_sent(run->audit, flow) < run->quota[flow]) {
+    for (uint32_t passed = 0; count < limit && passed < s->count;) {
+        uint32_t flow = s->first + s->next;
+        s->next = s->next + 1 == s->count ? 0 : s->next + 1;
+        passed++;
+        if (!may_send(run, flow))
+            continue;
         if (run->send_start_us == 0)
             run->send_start_us = run->fleet.now_us;
         send_message(run, flow, audit_send(run->audit, flow, run->fleet.now_us));
+        passed = 0;
         count++;
     }
     return count;
@@ -140,7 +153,7 @@ void run_send(struct run *run)
         uint32_t user = (uint32_t)tags_pop(&run->ready);
         uint64_t limit = run->options->rate ? 1 : allowed, sent = 0;
         run->is_ready[user] = false;
-        if (run->flow_of[user] != NO_FLOW && run->fleet.users[user].client.state == CLIENT_READY)
+        if (run->fleet.users[user].client.state == CLIENT_READY)
             sent = send_new(run, user, limit);
         allowed -= sent;
         if (sent == limit)
@@ -151,7 +164,10 @@ void run_send(struct run *run)
 void run_add_flow(struct run *run, uint32_t from, uint32_t to, uint64_t quota)
 {
     uint32_t flow = audit_add_flow(run->audit, from, to);
-    run->flow_of[from] = flow;
+    struct sender *s = &run->senders[from];
+    if (s->count++ == 0)
+        s->first = flow;
+    check(flow < run->flow_limit && s->first + s->count - 1 == flow);
     run_add_quota(run, flow, quota);
 }
 
@@ -161,17 +177,22 @@ void run_add_quota(struct run *run, uint32_t flow, uint64_t quota)
     wake(run, audit_flow_from(run->audit, flow));
 }
 
+void run_say(const struct run *run, const char *phase)
+{
+    if (!run->options->phases)
+        return;
+    fprintf(stderr, "%s\n", phase);
+}
+
 bool run_complete(const struct run *run)
 {
     if (audit_incomplete(run->audit) > 0)
         return false;
     if (run->stopped)
         return true;
-    for (uint32_t i = 0; i < run->fleet.config.count; i++) {
-        uint32_t flow = run->flow_of[i];
-        if (flow != NO_FLOW && audit_sent(run->audit, flow) < run->quota[flow])
+    for (uint32_t flow = 0; flow < audit_flow_count(run->audit); flow++)
+        if (audit_sent(run->audit, flow) < run->quota[flow])
             return false;
-    }
     return true;
 }
 
@@ -446,12 +467,11 @@ static int open_run(struct run *run)
                                                   .log = run->log,
                                                   .moved = on_moved,
                                                   .ctx = run});
-    run->flow_of = malloc(o->clients * sizeof(*run->flow_of));
-    run->quota = calloc(o->clients, sizeof(*run->quota));
+    run->flow_limit = o->clients; /* each has a sender or a recipient of its own */
+    run->senders = calloc(o->clients, sizeof(*run->senders));
+    run->quota = calloc(run->flow_limit, sizeof(*run->quota));
     run->is_ready = calloc(o->clients, sizeof(*run->is_ready));
-    check(run->flow_of && run->quota && run->is_ready);
-    for (uint32_t i = 0; i < o->clients; i++)
-        run->flow_of[i] = NO_FLOW;
+    check(run->senders && run->quota && run->is_ready);
     struct fleet_config config = {
         .transport = {.host = o->host,
                       .port = o->port,
@@ -485,7 +505,8 @@ static void close_run(struct run *run)
 {
     fleet_close(&run->fleet);
     audit_free(&run->audit);
-    free(run->flow_of);
+    free(run->senders);
+    tags_free(&run->visiting);
     free(run->quota);
     free(run->is_ready);
     tags_free(&run->ready);

@@ -31,14 +31,21 @@ struct mode {
 
 extern const struct mode mode_chat, mode_offline, mode_login, mode_idle;
 
+/* The flows that a user sends, one message of each in turn. */
+struct sender {
+    uint32_t first, count;
+    uint32_t next; /* of them */
+};
+
 struct run {
     const struct options *options;
     const struct mode *mode;
     struct fleet fleet;
     struct audit *audit;
     FILE *log;
-    uint32_t *flow_of;      /* user: the flow that it sends, NO_FLOW for none */
+    struct sender *senders; /* by user */
     uint64_t *quota;        /* flow: messages to send */
+    uint32_t flow_limit;
     bool sending;           /* new messages may go out */
     bool stopped;           /* by a signal: no more new messages */
     uint64_t start_us;      /* of the run */
@@ -48,20 +55,23 @@ struct run {
     uint64_t next_churn_us;
     uint32_t phase;
     uint64_t phase_us;  /* when it began */
-    uint64_t drain_us;  /* offline: how long reading the mailboxes took */
+    uint64_t store_us, drain_us; /* offline: how long that took */
+    struct tags visiting;        /* offline, in waves: flows whose recipients are online */
+    uint32_t next_visitor;
     struct tags ready; /* users whose flow may have room for new messages */
     bool *is_ready;    /* by user: it is among them */
     uint64_t random;
 };
 
-#define NO_FLOW UINT32_MAX
 
-/* Makes flow `from` to `to` and gives it a quota of messages. */
+/* Makes flow `from` to `to` and gives it a quota of messages. All flows of one user in a row. */
 void run_add_flow(struct run *run, uint32_t from, uint32_t to, uint64_t quota);
 /* The flow may send so many more. */
 void run_add_quota(struct run *run, uint32_t flow, uint64_t quota);
 /* Sends what window, quota and rate allow, for all users. */
 void run_send(struct run *run);
+/* A line for who measures: the phase that begins. Only with --phases. */
+void run_say(const struct run *run, const char *phase);
 /* All that was to be sent is sent, and complete. */
 bool run_complete(const struct run *run);
 uint64_t run_random(struct run *run);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "../../dataplane/base/check.h"
+#include "../../dataplane/tcp/counters.h"
 #include "../wire/stack.h"
 #include "transport.h"
 
@@ -14,12 +15,14 @@
 #define IDLE_NS       20000 /* it may share its CPU with what it waits for */
 #define TIMER_SLACK   1ul   /* ns, of such a pause */
 #define NO_USER       UINT32_MAX
+#define FAREWELL_US   200000u
 
 struct transport_stack {
     struct transport t; /* first: a transport is its implementation */
     struct stack stack;
     struct gw_ip server;
     uint16_t port;
+    uint32_t connection_limit;
     const struct transport_events *events;
     void *ctx;
     gw_conn *conns;  /* by user; 0: closed */
@@ -156,9 +159,25 @@ static int stack_transport_poll(struct transport *t, uint32_t wait_us)
     return 0;
 }
 
+/* As the kernel does for a process that ends: the server is told. */
+static void end_all(struct transport_stack *s)
+{
+    const uint64_t *resets = &gw_tcp_counters(s->stack.tcp)->rst_out;
+    uint64_t until_us = stack_clock_us() + FAREWELL_US, wanted = *resets;
+    for (uint32_t i = 0; i < s->connection_limit; i++) {
+        wanted += s->conns[i] != 0;
+        stack_transport_hang_up(&s->t, i, true);
+    }
+    do
+        stack_pass(&s->stack);
+    while (*resets < wanted && s->stack.now_us < until_us);
+}
+
 static void stack_transport_close(struct transport *t)
 {
     struct transport_stack *s = (struct transport_stack *)t;
+    if (s->stack.tcp != NULL)
+        end_all(s);
     stack_close(&s->stack);
     free(s->conns);
     free(s->users);
@@ -213,6 +232,7 @@ int transport_open_stack(struct transport **out, const struct transport_config *
     s->t.ops = &ops;
     s->events = events;
     s->ctx = ctx;
+    s->connection_limit = config->connection_limit;
     s->conns = calloc(config->connection_limit, sizeof(*s->conns));
     s->users = malloc((stack.conn_limit + 1) * sizeof(*s->users));
     s->full = calloc(config->connection_limit, sizeof(*s->full));

@@ -109,6 +109,9 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
         getrandom(&tcp.key, sizeof(tcp.key), 0) != sizeof(tcp.key))
         return -EIO;
     s->now_us = stack_clock_us();
+    /* Not the ports of who was here before, which the server may remember. */
+    if (getrandom(&s->next_tuple, sizeof(uint16_t), 0) != sizeof(uint16_t))
+        return -EIO;
     int err = gw_arena_open(&s->arena, cfg->name, (size_t)cfg->arena_mib << 20, pages);
     if (err == 0)
         err = gw_net_open(&s->net, &net, s->port, s->now_us);
