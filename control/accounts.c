@@ -82,42 +82,18 @@ int accounts_open_sealed(struct accounts *a, struct gw_bytes jid, uint8_t *seale
 
 /* ---- small records ---- */
 
-static int get(struct accounts *a, enum gw_store_ns ns, struct gw_bytes key, void *data, size_t cap,
-               struct gw_store_completion *done)
-{
-    struct store_op op = {.rq = {.op = GW_STORE_GET, .ns = (uint8_t)ns, .key = key.p,
-                                 .key_len = (uint16_t)key.len, .data = data,
-                                 .data_len = (uint32_t)cap}};
-    int rc = store_ops_call(a->ops, &op);
-    *done = op.done;
-    return rc;
-}
-
-/* len 0 deletes. On success *version, when wanted, is the new one. */
-static int cas(struct accounts *a, enum gw_store_ns ns, struct gw_bytes key, void *data, size_t len,
-               uint64_t expect, uint64_t *version)
-{
-    struct store_op op = {.rq = {.op = GW_STORE_CAS, .ns = (uint8_t)ns, .key = key.p,
-                                 .key_len = (uint16_t)key.len, .data = data,
-                                 .data_len = (uint32_t)len, .from = expect}};
-    int rc = store_ops_call(a->ops, &op);
-    if (rc == 0 && version != NULL)
-        *version = op.done.seq;
-    return rc;
-}
-
 /* Delete, whatever its version is. */
 static int remove_small(struct accounts *a, enum gw_store_ns ns, struct gw_bytes key)
 {
     struct gw_store_completion done;
     uint8_t byte;
     for (;;) {
-        int rc = get(a, ns, key, &byte, sizeof(byte), &done);
+        int rc = store_ops_get(a->ops, ns, key, &byte, sizeof(byte), &done);
         if (rc == -ENOENT)
             return 0;
         if (rc != 0 && rc != -EMSGSIZE)
             return rc;
-        rc = cas(a, ns, key, NULL, 0, done.seq, NULL);
+        rc = store_ops_cas(a->ops, ns, key, NULL, 0, done.seq, NULL);
         if (rc != -ESTALE)
             return rc;
     }
@@ -128,7 +104,7 @@ int accounts_read(struct accounts *a, struct gw_bytes jid, struct gw_account *ou
 {
     uint8_t sealed[ACCOUNT_SEALED_BYTES_MAX];
     struct gw_store_completion done;
-    int rc = get(a, GW_NS_ACCOUNT, jid, sealed, sizeof(sealed), &done);
+    int rc = store_ops_get(a->ops, GW_NS_ACCOUNT, jid, sealed, sizeof(sealed), &done);
     if (rc == -EMSGSIZE)
         rc = -EBADMSG;
     *version = done.seq;
@@ -212,13 +188,13 @@ static int bury(struct accounts *a, struct account_deletion *d)
     uint8_t value = d->has_mailbox, sealed[TOMBSTONE_BYTES];
     struct gw_bytes key = tombstone_key(d, buf);
     gw_small_seal(a->keys, a->sealer, GW_NS_META, key, gw_bytes(&value, 1), sealed);
-    return cas(a, GW_NS_META, key, sealed, sizeof(sealed), 0, &d->tombstone_version);
+    return store_ops_cas(a->ops, GW_NS_META, key, sealed, sizeof(sealed), 0, &d->tombstone_version);
 }
 
 static int unbury(struct accounts *a, struct account_deletion *d)
 {
     char key[TOMBSTONE_KEY_BYTES];
-    return cas(a, GW_NS_META, tombstone_key(d, key), NULL, 0, d->tombstone_version, NULL);
+    return store_ops_cas(a->ops, GW_NS_META, tombstone_key(d, key), NULL, 0, d->tombstone_version, NULL);
 }
 
 int accounts_delete_begin(struct accounts *a, struct account_deletion *d)
@@ -238,7 +214,7 @@ int accounts_delete_begin(struct accounts *a, struct account_deletion *d)
     rc = bury(a, d);
     if (rc != 0)
         return rc;
-    rc = cas(a, GW_NS_ACCOUNT, jid, NULL, 0, version, NULL);
+    rc = store_ops_cas(a->ops, GW_NS_ACCOUNT, jid, NULL, 0, version, NULL);
     if (rc != 0) {
         int unburied = unbury(a, d);
         if (unburied != 0)
@@ -261,14 +237,14 @@ int accounts_erasure_noted(struct accounts *a, uint64_t *version)
 {
     uint8_t sealed[TOMBSTONE_BYTES];
     struct gw_store_completion done;
-    int rc = get(a, GW_NS_META, ERASURE, sealed, sizeof(sealed), &done);
+    int rc = store_ops_get(a->ops, GW_NS_META, ERASURE, sealed, sizeof(sealed), &done);
     *version = rc == -ENOENT ? 0 : done.seq;
     return rc == -EMSGSIZE ? 0 : rc;
 }
 
 int accounts_erasure_done(struct accounts *a, uint64_t version)
 {
-    return cas(a, GW_NS_META, ERASURE, NULL, 0, version, NULL);
+    return store_ops_cas(a->ops, GW_NS_META, ERASURE, NULL, 0, version, NULL);
 }
 
 /* A new version each time: an erasure that is under way does not stand for what comes now. */
@@ -282,7 +258,7 @@ static int note_erasure(struct accounts *a)
         if (rc != 0 && rc != -ENOENT)
             return rc;
         gw_small_seal(a->keys, a->sealer, GW_NS_META, ERASURE, gw_bytes(&one, 1), sealed);
-        rc = cas(a, GW_NS_META, ERASURE, sealed, sizeof(sealed), version, NULL);
+        rc = store_ops_cas(a->ops, GW_NS_META, ERASURE, sealed, sizeof(sealed), version, NULL);
     } while (rc == -ESTALE || rc == -EEXIST);
     return rc;
 }

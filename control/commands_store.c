@@ -23,6 +23,7 @@ void control_start_store_job(struct control *c, struct rpc_request *rq, enum sto
 
 struct stats_question {
     struct store_op op; /* first */
+    struct control *control;
     struct rpc_request *rq;
     struct gw_store_stats stats;
 };
@@ -34,7 +35,14 @@ static json_t *describe_space(const struct gw_store_space *s)
                      (json_int_t)s->memory_bytes, "pending_bytes", (json_int_t)s->pending_bytes);
 }
 
-static json_t *describe_stats(const struct gw_store_stats *s)
+static json_t *describe_expiry(const struct control *c)
+{
+    return json_pack("{s:I, s:I, s:I}", "age_s", (json_int_t)c->env->config->mailbox_age_s,
+                     "before_us", (json_int_t)c->expiry.before_us, "clock_behind_us",
+                     (json_int_t)c->expiry.behind_us);
+}
+
+static json_t *describe_stats(const struct control *c, const struct gw_store_stats *s)
 {
     json_t *spaces = json_array();
     for (unsigned i = 0; i < s->space_count; i++)
@@ -47,14 +55,15 @@ static json_t *describe_stats(const struct gw_store_stats *s)
     json_t *window = json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)s->window_bytes, "messages",
                                (json_int_t)s->window_messages, "mailboxes",
                                (json_int_t)s->window_mailboxes);
-    return json_pack("{s:o, s:o, s:o}", "log", log, "unspilled", window, "spaces", spaces);
+    return json_pack("{s:o, s:o, s:o, s:o}", "log", log, "unspilled", window, "expiry",
+                     describe_expiry(c), "spaces", spaces);
 }
 
 static void stats_finished(struct store_op *op)
 {
     struct stats_question *q = (struct stats_question *)op;
     if (op->done.status == 0)
-        rpc_reply(&q->rq, describe_stats(&q->stats));
+        rpc_reply(&q->rq, describe_stats(q->control, &q->stats));
     else
         control_fail_store(&q->rq, op->done.status, "ask for its sizes");
     free(q);
@@ -65,6 +74,7 @@ static void store_stats(struct rpc_request *rq, void *ctx)
     struct control *c = ctx;
     struct stats_question *q = calloc(1, sizeof(*q));
     check(q != NULL);
+    q->control = c;
     q->rq = rq;
     q->op = (struct store_op){.rq = {.op = GW_STORE_STATS, .data = &q->stats,
                                      .data_len = sizeof(q->stats)},

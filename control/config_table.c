@@ -136,6 +136,8 @@ const struct setting config_settings[] = {
            "Messages that may wait for one account; more are refused."),
     NUMBER("store", mailbox_bytes_max, "67108864", 65536, INT64_C(1) << 40,
            "Bytes that may wait for one account; more are refused."),
+    NUMBER("store", mailbox_age_s, "2592000", 0, 315360000,
+           "Seconds that a message may wait; then it is never delivered, and removed. 0: for ever."),
 
     TEXT("control", control_socket, SETTING_PATH, false, "/run/godwit/control.sock", 107, NULL,
          "The Unix socket of godwitctl."),

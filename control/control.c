@@ -164,6 +164,8 @@ static void set_gauges(struct control *c)
         .keys_erasures_pending = c->erase_at_us != UINT64_MAX,
         .backup_last_us = c->store_jobs[STORE_JOB_BACKUP].ended_us,
         .backup_failures = c->store_jobs[STORE_JOB_BACKUP].failures,
+        .expire_before_us = c->expiry.before_us,
+        .expiry_clock_behind_us = c->expiry.behind_us,
         .verify_last_us = c->store_jobs[STORE_JOB_VERIFY].ended_us,
         .rotate_failures = c->store_jobs[STORE_JOB_MASTER].failures +
                            c->store_jobs[STORE_JOB_ACCOUNTS].failures +
@@ -189,6 +191,7 @@ static int work(struct control *c)
     int wait_ms = shorter(IDLE_WAIT_MS, commands_job_work(c));
     wait_ms = shorter(wait_ms, commands_pcap_work(c));
     trim_when_due(c);
+    expiry_work(c);
     store_jobs_work(c);
     more |= rpc_server_work(c->rpc);
     set_gauges(c);
@@ -260,6 +263,7 @@ static void open_inside(struct control *c)
                            gw_store_state(env->store).segment_next);
     check(jobs_open(&c->jobs, &c->poller, &c->job_ops) == 0);
     start_upkeep(c, &resume_type);
+    expiry_open(c);
 }
 
 /* Whoever waits is answered before the socket goes. */

@@ -27,6 +27,8 @@ struct gw_control_env {
     bool huge_pages;              /* what was really got */
     unsigned port_queues;
     bool software_dispatch; /* lcores hand frames to each other */
+    /* Where lcores look for what is too old; NULL: nothing expires. */
+    _Atomic uint64_t *expire_before_us;
     atomic_bool *stop;            /* set by a signal; gw_control_run returns soon after */
 };
 

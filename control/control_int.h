@@ -6,6 +6,7 @@
 #include "accounts.h"
 #include "capture_job.h"
 #include "control.h"
+#include "expiry.h"
 #include "jobs.h"
 #include "lcore_calls.h"
 #include "rpc.h"
@@ -31,6 +32,8 @@ struct pcap;
     X(backup_last_us, "when the last backup was made, in microseconds since 1970")                 \
     X(backup_failures, "backups that failed since the start")                                      \
     X(verify_last_us, "when the store was last verified, in microseconds since 1970")              \
+    X(expire_before_us, "messages accepted before this are too old; 0: none is")                   \
+    X(expiry_clock_behind_us, "how far the clock that expiry goes by is behind the wall clock")    \
     X(rotate_failures, "key rotations that failed since the start")
 
 struct control_gauges {
@@ -58,6 +61,7 @@ struct control {
     struct store_job_record store_jobs[STORE_JOB_COUNT];
     uint64_t erase_at_us;                /* steady clock; UINT64_MAX: nothing is to be erased */
     uint64_t incarnation_at_us;          /* steady clock: a new incarnation key is due */
+    struct expiry expiry;
     uint64_t slice_us_max;
     uint64_t started_us; /* wall clock */
     uint64_t now_us;     /* steady clock, read once an iteration */

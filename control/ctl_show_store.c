@@ -18,6 +18,16 @@ void ctl_show_keys(const json_t *r)
                                      : "nothing is left of deleted accounts");
 }
 
+static void show_expiry(const json_t *x)
+{
+    json_int_t age_s = number(x, "age_s"), behind_s = number(x, "clock_behind_us") / 1000000;
+    if (age_s == 0)
+        printf("expiry       never\n\n");
+    else
+        printf("expiry       after %" JSON_INTEGER_FORMAT " s, by a clock %" JSON_INTEGER_FORMAT
+               " s behind the wall clock\n\n", age_s, behind_s);
+}
+
 void ctl_show_store_stats(const json_t *r)
 {
     const json_t *log = json_object_get(r, "log"), *held = json_object_get(r, "unspilled");
@@ -30,9 +40,10 @@ void ctl_show_store_stats(const json_t *r)
            number(log, "files"), number(log, "free_files"), ctl_bytes(number(log, "file_bytes"), buf),
            number(log, "segment_next"));
     printf("unspilled    %s from segment %" JSON_INTEGER_FORMAT " on, %" JSON_INTEGER_FORMAT
-           " messages of %" JSON_INTEGER_FORMAT " mailboxes\n\n",
+           " messages of %" JSON_INTEGER_FORMAT " mailboxes\n",
            ctl_bytes(number(held, "bytes"), buf), number(log, "segment_oldest"),
            number(held, "messages"), number(held, "mailboxes"));
+    show_expiry(json_object_get(r, "expiry"));
     for (size_t i = 0; i < json_array_size(spaces); i++) {
         const json_t *s = json_array_get(spaces, i);
         ctl_table_add(&t, text(s, "name"));

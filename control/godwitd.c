@@ -45,6 +45,7 @@ struct broker {
     unsigned launched;
     bool committing;
     atomic_bool stop_commit;
+    _Atomic uint64_t expire_before_us; /* written by control */
 };
 
 static atomic_bool stop;
@@ -154,6 +155,8 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .session_limit = limit,
         .mailbox_messages_max = c->mailbox_messages_max,
         .mailbox_bytes_max = c->mailbox_bytes_max,
+        .mailbox_age_us = (uint64_t)c->mailbox_age_s * 1000000,
+        .expire_before_us = &b->expire_before_us,
         .scram_iterations = c->scram_iterations,
     };
     gw_keyring_derive(b->keys, "home of an account", key);
@@ -237,6 +240,7 @@ static int run_control(struct broker *b)
 {
     unsigned count = b->config->lcore_count;
     struct gw_control_env env = {
+        .expire_before_us = &b->expire_before_us,
         .config = b->config,
         .store = b->store,
         .client = gw_store_client(b->store, count),

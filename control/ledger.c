@@ -77,7 +77,7 @@ static bool is_wanted(const struct follower *f, const struct ledger_event *e,
 {
     if (r != NULL)
         return ledger_filter_names(&f->filter, r->from, r->to, r->id);
-    if (e->event.kind == GW_EVENT_DELIVERED)
+    if (gw_event_ends(e->event.kind))
         return f->filter.account.len == 0 && f->filter.peer.len == 0 && f->filter.id == NULL;
     return ledger_filter_names(&f->filter, e->event.from, e->event.to, e->event.id);
 }
@@ -157,7 +157,7 @@ static bool take_old_event(void *ctx, const struct ledger_event *e)
     if (!rpc_stream_ready(&f->stream))
         return false;
     const struct receipt *r = ledger_table_apply(f->table, &e->event, e->place, e->durable_us);
-    if (r == NULL && e->event.kind == GW_EVENT_DELIVERED)
+    if (r == NULL && gw_event_ends(e->event.kind))
         r = ledger_table_find(f->ledger->table, &e->event.mailbox, e->event.position);
     send_event(f, e, r);
     return true;

@@ -35,7 +35,8 @@ bool ledger_filter_receipt(const struct ledger_filter *f, const struct receipt *
     if (f->state >= 0 && receipt_state(r) != (enum receipt_step)f->state)
         return false;
     if (f->undelivered_before_us != 0 &&
-        (r->time_us[RECEIPT_delivered] != 0 || r->time_us[RECEIPT_stored] >= f->undelivered_before_us))
+        (r->time_us[RECEIPT_delivered] != 0 || r->time_us[RECEIPT_expired] != 0 ||
+         r->time_us[RECEIPT_stored] >= f->undelivered_before_us))
         return false;
     return r->time_us[RECEIPT_accepted] >= f->accepted_after_us &&
            ledger_filter_names(f, r->from, r->to, r->id);
@@ -128,7 +129,7 @@ json_t *ledger_event_json(const struct ledger_event *e, const struct receipt *r)
     if (r != NULL) {
         set_names(o, r->from, r->to, r->id);
         set_message(o, &r->mailbox, r->position);
-    } else if (e->event.kind == GW_EVENT_DELIVERED) {
+    } else if (gw_event_ends(e->event.kind)) {
         set_message(o, &e->event.mailbox, e->event.position);
     } else {
         set_names(o, e->event.from, e->event.to, e->event.id);

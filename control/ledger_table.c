@@ -216,6 +216,10 @@ const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw
         r = find_place(t, &e->mailbox, e->position);
         set_time(r, RECEIPT_delivered, e->time_us);
         break;
+    case GW_EVENT_EXPIRED:
+        r = find_place(t, &e->mailbox, e->position);
+        set_time(r, RECEIPT_expired, e->time_us);
+        break;
     case GW_EVENT_RECEIVED:
         r = find_id(t, e->from, e->to, e->id);
         set_time(r, RECEIPT_received, e->time_us);

@@ -22,8 +22,9 @@ static inline int ledger_place_cmp(const struct ledger_place *a, const struct le
     return a->ordinal == b->ordinal ? 0 : a->ordinal < b->ordinal ? -1 : 1;
 }
 
-/* The steps of a message, in their order; the ledger's "stored" event brings the first two. */
-#define RECEIPT_STEPS(X) X(accepted) X(stored) X(delivered) X(received) X(displayed)
+/* The steps of a message, in their order; the ledger's "stored" event brings the first two. One that
+ * expired may have reached its recipient all the same, whose confirmation came later. */
+#define RECEIPT_STEPS(X) X(accepted) X(stored) X(expired) X(delivered) X(received) X(displayed)
 
 enum receipt_step {
 #define X(name) RECEIPT_##name,

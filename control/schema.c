@@ -13,7 +13,7 @@ static const char *const conn_states[] = {
 #undef X
     NULL};
 static const char *const key_kinds[] = {"master", "accounts", "incarnation", NULL};
-static const char *const receipt_states[] = {"stored", "delivered", "received", "displayed", NULL};
+static const char *const receipt_states[] = {"stored", "expired", "delivered", "received", "displayed", NULL};
 
 /* An account as an operator writes it. */
 #define ACCOUNT(help_)                                                                             \

@@ -93,6 +93,29 @@ int store_ops_call(struct store_ops *s, struct store_op *op)
     return store_ops_wait(s, op);
 }
 
+int store_ops_get(struct store_ops *s, enum gw_store_ns ns, struct gw_bytes key, void *data,
+                  size_t cap, struct gw_store_completion *done)
+{
+    struct store_op op = {.rq = {.op = GW_STORE_GET, .ns = (uint8_t)ns, .key = key.p,
+                                 .key_len = (uint16_t)key.len, .data = data,
+                                 .data_len = (uint32_t)cap}};
+    int rc = store_ops_call(s, &op);
+    *done = op.done;
+    return rc;
+}
+
+int store_ops_cas(struct store_ops *s, enum gw_store_ns ns, struct gw_bytes key, void *data,
+                  size_t len, uint64_t expect, uint64_t *version)
+{
+    struct store_op op = {.rq = {.op = GW_STORE_CAS, .ns = (uint8_t)ns, .key = key.p,
+                                 .key_len = (uint16_t)key.len, .data = data,
+                                 .data_len = (uint32_t)len, .from = expect}};
+    int rc = store_ops_call(s, &op);
+    if (rc == 0 && version != NULL)
+        *version = op.done.seq;
+    return rc;
+}
+
 void store_ops_drain(struct store_ops *s)
 {
     while (s->pending > 0 || s->waiting != NULL)

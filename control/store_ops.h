@@ -33,6 +33,12 @@ unsigned store_ops_poll(struct store_ops *s);
 /* Blocks until it has finished; other operations of this client go on. Returns its status. */
 int store_ops_wait(struct store_ops *s, struct store_op *op);
 int store_ops_call(struct store_ops *s, struct store_op *op);
+/* Blocking, of small records. *done is set whatever comes back. */
+int store_ops_get(struct store_ops *s, enum gw_store_ns ns, struct gw_bytes key, void *data,
+                  size_t cap, struct gw_store_completion *done);
+/* len 0 deletes. On success *version, when wanted, is the new one. */
+int store_ops_cas(struct store_ops *s, enum gw_store_ns ns, struct gw_bytes key, void *data,
+                  size_t len, uint64_t expect, uint64_t *version);
 /* Blocks until everything has finished. */
 void store_ops_drain(struct store_ops *s);
 

@@ -25,7 +25,7 @@ const char *gw_event_name(enum gw_event_kind k)
 
 static bool names_message(enum gw_event_kind k)
 {
-    return k == GW_EVENT_STORED || k == GW_EVENT_DELIVERED;
+    return k == GW_EVENT_STORED || gw_event_ends(k);
 }
 
 static size_t head_bytes(enum gw_event_kind k)

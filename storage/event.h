@@ -4,7 +4,7 @@
  * record a segment, so that the ledger is exactly as durable, and as ordered, as the messages.
  *
  * stored carries the sender's and recipient's bare JIDs, the message id and when it was accepted;
- * delivered names the message by mailbox and position; received (XEP-0184) and displayed (XEP-0333)
+ * delivered, and expired (it was too old), name the message by mailbox and position; received (XEP-0184) and displayed (XEP-0333)
  * name it by the recipient that answers, the original sender and the original id.
  */
 #ifndef GW_STORAGE_EVENT_H
@@ -18,7 +18,8 @@
     X(STORED, stored)                                                                              \
     X(DELIVERED, delivered)                                                                        \
     X(RECEIVED, received)                                                                          \
-    X(DISPLAYED, displayed)
+    X(DISPLAYED, displayed)                                                                        \
+    X(EXPIRED, expired)
 
 enum gw_event_kind {
 #define X(upper, lower) GW_EVENT_##upper,
@@ -30,11 +31,11 @@ enum gw_event_kind {
 struct gw_event {
     enum gw_event_kind kind;
     uint64_t time_us; /* wall clock; STORED: when accepted (stored is the segment's durable time) */
-    /* STORED, DELIVERED: the message. Others: zero. */
+    /* STORED, DELIVERED, EXPIRED: the message. Others: zero. */
     struct gw_mailbox_id mailbox;
     uint64_t position;
     /* STORED: sender, recipient, id. RECEIVED, DISPLAYED: from = original sender, to = who answers,
-     * id = the original message's. DELIVERED: empty. */
+     * id = the original message's. DELIVERED, EXPIRED: empty. */
     struct gw_bytes from, to, id; /* each at most 65,535 bytes */
 };
 
@@ -44,6 +45,12 @@ size_t gw_event_packed_len(const struct gw_event *e);
 bool gw_event_pack(uint8_t *buf, size_t cap, size_t *off, const struct gw_event *e);
 /* 1 and *out (strings point into buf), 0 at the end, -EBADMSG on anything malformed. */
 int gw_event_unpack(const uint8_t *buf, size_t len, size_t *off, struct gw_event *out);
+
+/* Whether a message leaves its mailbox with it. */
+static inline bool gw_event_ends(enum gw_event_kind k)
+{
+    return k == GW_EVENT_DELIVERED || k == GW_EVENT_EXPIRED;
+}
 
 const char *gw_event_name(enum gw_event_kind k);
 

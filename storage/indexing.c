@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store_int.h"
 
+#define DELETE_EACH_MAX 16u
+
 static void raise_floor(struct gw_store *s, uint64_t removed)
 {
     if (removed >= s->state.position_floor)
@@ -127,26 +129,52 @@ unsigned index_handover(struct gw_store *s, uint64_t now_us)
     return done;
 }
 
+/* Into the batch. Many in a row get one tombstone for all of them, so that a reader who comes by later
+ * need not step over each. */
+static void delete_run(struct gw_store *s, const struct gw_mailbox_id *id, const uint64_t *positions,
+                       unsigned n, uint64_t last)
+{
+    uint8_t key[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
+    if (n == 0)
+        return;
+    if (!s->index_dirty)
+        s->ops->batch_clear(s->batch);
+    s->index_dirty = true;
+    if (n > DELETE_EACH_MAX) {
+        mailbox_key(key, id, positions[0]);
+        mailbox_key(end, id, last + 1);
+        s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)),
+                          gw_bytes(end, sizeof(end)));
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        mailbox_key(key, id, positions[i]);
+        s->ops->del(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)));
+    }
+}
+
 uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
                                 uint64_t last)
 {
     uint8_t key[MAILBOX_KEY_BYTES];
     mailbox_key(key, id, first);
     const struct window_mailbox *m = window_find(&s->window, id);
-    uint64_t count = 0;
+    uint64_t positions[DELETE_EACH_MAX], count = 0, position = 0;
+    unsigned n = 0;
     struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_MAILBOX, gw_bytes(id, sizeof(*id)));
     for (s->ops->seek(it, gw_bytes(key, sizeof(key))); s->ops->valid(it); s->ops->next(it)) {
         struct gw_bytes k = s->ops->key(it);
-        uint64_t position = gw_be64(k.p + sizeof(*id));
-        if (k.len != MAILBOX_KEY_BYTES || position > last)
+        if (k.len != MAILBOX_KEY_BYTES || gw_be64(k.p + sizeof(*id)) > last)
             break;
-        if (!s->index_dirty)
-            s->ops->batch_clear(s->batch);
-        s->index_dirty = true;
-        s->ops->del(s->batch, GW_SPACE_MAILBOX, k);
-        raise_floor(s, position);
+        position = gw_be64(k.p + sizeof(*id));
+        if (n < DELETE_EACH_MAX)
+            positions[n] = position;
+        n++;
         count += m == NULL || !window_decides(m, position);
     }
     s->ops->iter_free(&it);
+    if (n > 0)
+        raise_floor(s, position);
+    delete_run(s, id, positions, n, position);
     return count;
 }

@@ -34,7 +34,8 @@ struct gw_segment_head {
 };
 
 enum gw_record_kind {
-    GW_RECORD_MESSAGE = 1, /* sealed: struct gw_stored_meta and the stanza */
+    GW_RECORD_MESSAGE = 1, /* sealed: struct gw_stored_meta and the stanza. The first eight bytes are
+                              the wall clock when it was accepted: expiry reads no more of it */
     GW_RECORD_REMOVE = 2,  /* sealed: aux ranges of positions of the mailbox that are delivered or
                               expired; clear (incarnation 0) only in a store without keys */
     GW_RECORD_EVENTS = 3,  /* sealed: packed receipt events, see storage/event.h; mailbox is zero */

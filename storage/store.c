@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "expiry.h"
 #include "store.h"
 
 #include <errno.h>
@@ -117,6 +118,9 @@ static void serve_one(struct gw_store *s, const struct popped *p)
         break;
     case GW_STORE_COUNT:
         mailbox_count(s, &p->r, &done);
+        break;
+    case GW_STORE_EXPIRED:
+        expiry_some(s, &p->r, &done);
         break;
     case GW_STORE_DROP_MAILBOX:
         mailbox_drop(s, &p->r, &done);

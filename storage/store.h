@@ -95,6 +95,9 @@ enum gw_store_op {
      * A slice; next: where to go on; more: there is more to count. Nothing else counts messages, so
      * no crash can make a count wrong. */
     GW_STORE_COUNT,
+    /* A slice of a walk that finds spilled messages accepted before `from` (wall clock): data is a
+     * struct gw_expiry. What has been found and not yet removed is found again. */
+    GW_STORE_EXPIRED,
     /* Forget a mailbox whole (account deleted) and its key: what was appended to it by segments that
      * are complete. Durable when complete. */
     GW_STORE_DROP_MAILBOX,
@@ -168,6 +171,22 @@ struct gw_store_completion {
 struct gw_mailbox_count {
     uint64_t messages;
     uint64_t bytes; /* of their records: head and sealed body */
+};
+
+#define GW_EXPIRED_MAX 128
+
+struct gw_expired {
+    struct gw_mailbox_id mailbox;
+    uint64_t position;
+};
+
+/* Where such a walk stands, and what a slice has found. Zero begins a round. */
+struct gw_expiry {
+    struct gw_mailbox_id mailbox; /* the next to look at, */
+    uint64_t position;            /* from here on */
+    bool ended;                   /* the round is through */
+    uint32_t count;
+    struct gw_expired found[GW_EXPIRED_MAX];
 };
 
 struct gw_scan_entry {
@@ -310,6 +329,7 @@ unsigned gw_store_storage_poll(struct gw_store *s);
     X(records, "message records appended")                             \
     X(removed, "message positions removed")                            \
     X(spilled, "messages spilled to mailbox keys")                     \
+    X(expiry_looks, "mailboxes and messages looked at for what is too old") \
     X(reads, "mailbox reads")                                          \
     X(read_records, "message records read")                            \
     X(small_reads, "small records read")                               \

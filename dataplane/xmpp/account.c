@@ -146,7 +146,7 @@ static void submit_count(struct gw_lcore *l, uint32_t i)
     if (!durable || gw_store_submit(l->store, &rq) != 0)
         load_retry(l, i);
     else if (c->from == 0)
-        gw_quota_count_begins(&a->quota);
+        gw_quota_count_begins(&a->quota, gw_home_now_s(l));
 }
 
 static void begin_count(struct gw_lcore *l, uint32_t i)

@@ -193,10 +193,11 @@ size_t gw_home_message_event_len(const struct gw_stanza *s)
     return len;
 }
 
-size_t gw_home_removal_event_len(unsigned n)
+bool gw_home_can_append_removal(struct gw_lcore *l, unsigned n)
 {
     struct gw_event e = {.kind = GW_EVENT_DELIVERED};
-    return n * gw_event_packed_len(&e);
+    return gw_home_can_append(l, n * sizeof(struct gw_position_range),
+                              n * gw_event_packed_len(&e));
 }
 
 void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stanza *s)
@@ -223,31 +224,37 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
     }
 }
 
-void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t *positions, unsigned n)
+void gw_home_append_removal(struct gw_lcore *l, const struct gw_mailbox_id *mailbox,
+                            enum gw_event_kind why, const uint64_t *positions, unsigned n)
 {
     struct gw_home *h = l->home;
-    struct gw_home_account *a = gw_home_account(l, account);
-    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
-    struct gw_position_range ranges[GW_POST_POSITIONS_MAX];
+    struct gw_position_range ranges[GW_REMOVAL_POSITIONS_MAX];
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
         if (count > 0 && ranges[count - 1].last + 1 == positions[i])
             ranges[count - 1].last = positions[i];
         else
             ranges[count++] = (struct gw_position_range){positions[i], positions[i]};
-        struct gw_event e = {.kind = GW_EVENT_DELIVERED, .time_us = l->wall_us, .mailbox = mailbox,
+        struct gw_event e = {.kind = why, .time_us = l->wall_us, .mailbox = *mailbox,
                              .position = positions[i]};
         add_event(h, &e);
     }
-    struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_REMOVE, &mailbox, positions[0],
+    struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_REMOVE, mailbox, positions[0],
                                               (uint32_t)(count * sizeof(ranges[0])));
     check(r != NULL);
     r->aux = (uint16_t)count;
     memcpy(r + 1, ranges, count * sizeof(ranges[0]));
     uint8_t *aad = next_aad(l);
-    gw_removal_aad(aad, &mailbox, r->position);
+    gw_removal_aad(aad, mailbox, r->position);
     seal_later(l, r, aad, (const uint8_t *)(r + 1));
-    a->last_segment = h->open_number;
+}
+
+void gw_home_append_account_removal(struct gw_lcore *l, uint32_t account, enum gw_event_kind why,
+                                    const uint64_t *positions, unsigned n)
+{
+    struct gw_home_account *a = gw_home_account(l, account);
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
+    gw_home_append_removal(l, &mailbox, why, positions, n);
+    a->last_segment = l->home->open_number;
     gw_quota_removed(&a->quota, n);
-    GW_COUNT_ADD(l->home_count.removed, n);
 }

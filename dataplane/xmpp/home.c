@@ -92,6 +92,9 @@ void gw_home_store_done(struct gw_lcore *l, const struct gw_store_completion *c)
     case GW_HOME_TAG_READ:
         gw_home_read_done(l, index, c);
         break;
+    case GW_HOME_TAG_EXPIRED:
+        gw_home_expiry_found(l, c);
+        break;
     }
 }
 
@@ -99,5 +102,5 @@ bool gw_home_is_busy(const struct gw_lcore *l)
 {
     const struct gw_home *h = l->home;
     return h->pending_count > 0 || h->backlog_count > 0 || h->segment_block != 0 ||
-           h->under_way_count > 0;
+           h->under_way_count > 0 || h->expiry.phase == GW_EXPIRY_ASKED;
 }

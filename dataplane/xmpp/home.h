@@ -9,8 +9,10 @@
 #ifndef GW_XMPP_HOME_H
 #define GW_XMPP_HOME_H
 
+#include "../../storage/event.h"
 #include "../base/slab.h"
 #include "bind.h"
+#include "expiry.h"
 #include "post.h"
 #include "quota.h"
 #include "stanza.h"
@@ -163,6 +165,7 @@ struct gw_home {
 
     struct gw_read_slot reads[GW_READS_UNDER_WAY];
     uint32_t read_head, read_tail; /* sessions whose mailbox is to be read */
+    struct gw_home_expiry expiry;  /* the first lcore's */
 };
 
 int gw_home_open(struct gw_lcore *l, enum gw_region_pages pages);
@@ -195,6 +198,7 @@ enum gw_home_tag {
     GW_HOME_TAG_FIND,
     GW_HOME_TAG_COUNT,
     GW_HOME_TAG_READ,
+    GW_HOME_TAG_EXPIRED,
 };
 
 static inline uint64_t gw_home_tag(enum gw_home_tag what, uint32_t index)
@@ -233,6 +237,12 @@ static inline struct gw_bytes gw_session_resource(const struct gw_lcore *l,
 static inline bool gw_session_reads(const struct gw_home_session *s)
 {
     return s->available && s->priority >= 0;
+}
+
+/* What quotas go by. */
+static inline uint32_t gw_home_now_s(const struct gw_lcore *l)
+{
+    return (uint32_t)(l->now_us / 1000000);
 }
 
 /* account.c */
@@ -287,8 +297,15 @@ void gw_home_room(struct gw_lcore *l, struct gw_post *p);
 bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len);
 /* Add a message: assigns its position. The caller has asked gw_home_can_append. */
 void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stanza *s);
-/* Add the removal of delivered positions. */
-void gw_home_append_removal(struct gw_lcore *l, uint32_t account, const uint64_t *positions, unsigned n);
+#define GW_REMOVAL_POSITIONS_MAX 64u
+/* Whether the removal of so many positions can be added now. */
+bool gw_home_can_append_removal(struct gw_lcore *l, unsigned n);
+/* Add the removal of positions, with the event (DELIVERED or EXPIRED) that says why. */
+void gw_home_append_removal(struct gw_lcore *l, const struct gw_mailbox_id *mailbox,
+                            enum gw_event_kind why, const uint64_t *positions, unsigned n);
+/* The same of an account that is known here. */
+void gw_home_append_account_removal(struct gw_lcore *l, uint32_t account, enum gw_event_kind why,
+                                    const uint64_t *positions, unsigned n);
 void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c);
 /* What its record counts for in the mailbox. */
 static inline uint32_t gw_home_record_bytes(const struct gw_stanza *s)
@@ -296,7 +313,6 @@ static inline uint32_t gw_home_record_bytes(const struct gw_stanza *s)
     return (uint32_t)sizeof(struct gw_record_head) + s->sealed_len;
 }
 size_t gw_home_message_event_len(const struct gw_stanza *s);
-size_t gw_home_removal_event_len(unsigned n);
 /* The number of the last segment that anything was added to. */
 uint64_t gw_home_last_number(const struct gw_lcore *l);
 

@@ -35,6 +35,8 @@ struct gw_xmpp_config {
     uint32_t session_limit; /* sessions homed on this lcore */
     uint32_t mailbox_messages_max; /* of accounts without limits of their own */
     uint64_t mailbox_bytes_max;
+    uint64_t mailbox_age_us;
+    const _Atomic uint64_t *expire_before_us; /* see expiry.h; NULL: nothing ever expires */
     uint32_t scram_iterations; /* announced for unknown users */
     struct gw_sipkey home_key;    /* bare JID -> home lcore; the same on all lcores */
     struct gw_sipkey salt_key;    /* fake salts of unknown users; the same after a restart */
@@ -82,6 +84,9 @@ struct gw_edge_counters {
     X(removed, "positions removed: delivered")                                                     \
     X(transient, "stanzas routed without being stored")                                            \
     X(transient_dropped, "stanzas without storage dropped: no session, or its queue full")         \
+    X(expired, "messages removed in the background: too old")                                      \
+    X(expired_unread, "messages left out and removed when they were read: too old")                \
+    X(expiry_failed, "searches for what is too old that the store failed")                         \
     X(refused_unknown, "stanzas refused: no such account")                                         \
     X(refused_full, "messages refused: as many wait in the mailbox as may")                        \
     X(refused_full_bytes, "messages refused: no room for their bytes in the mailbox")              \

@@ -209,6 +209,14 @@ struct walk {
     bool stopped; /* window or credits used up before the end */
 };
 
+/* It is too old. When it cannot be removed now, the next round over all mailboxes finds it. */
+static void expire(struct gw_lcore *l, uint32_t account, uint64_t position)
+{
+    GW_COUNT(l->home_count.expired_unread);
+    if (gw_home_can_append_removal(l, 1))
+        gw_home_append_account_removal(l, account, GW_EVENT_EXPIRED, &position, 1);
+}
+
 static void hand_over_record(struct walk *w, const struct gw_record_head *r)
 {
     struct gw_lcore *l = w->l;
@@ -220,6 +228,10 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
     if (len < sizeof(meta) + meta.resource_len || meta.version != GW_STORED_VERSION ||
         meta.delay_off >= len - sizeof(meta) - meta.resource_len) {
         GW_COUNT(l->home_count.records_damaged);
+        return;
+    }
+    if (meta.accepted_us < gw_expire_before_us(l)) {
+        expire(l, s->account, r->position);
         return;
     }
     if (!wants(l, s, gw_bytes(body + sizeof(meta), meta.resource_len)))

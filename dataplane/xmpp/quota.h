@@ -9,7 +9,8 @@
  * it was counted, the store counts again; only an exact count refuses anybody.
  *
  * Counting costs a step for each message, and is paid for by as many appends or removals: a mailbox
- * that was found full is counted again when a sixteenth of it has left.
+ * that was found full is counted again when a sixteenth of it has left, or after ten minutes, since what
+ * expires leaves without its home being told.
  *
  * Pure functions, of the account's home lcore.
  */
@@ -20,6 +21,7 @@
 #include <stdint.h>
 
 #define GW_QUOTA_RECOUNT_SHARE 16u
+#define GW_QUOTA_RECOUNT_S     600u
 
 struct gw_quota_limits {
     uint32_t messages;
@@ -32,6 +34,7 @@ struct gw_quota {
     uint32_t messages;
     uint32_t counted; /* messages when they were counted last */
     uint32_t left;    /* positions removed since, some perhaps twice */
+    uint32_t counted_s; /* when: seconds of the monotonic clock */
 };
 
 enum gw_quota_verdict {
@@ -43,11 +46,11 @@ enum gw_quota_verdict {
 
 /* Whether a record of `bytes` may be added. */
 enum gw_quota_verdict gw_quota_ask(const struct gw_quota *q, const struct gw_quota_limits *max,
-                                   uint32_t bytes);
+                                   uint32_t bytes, uint32_t now_s);
 void gw_quota_added(struct gw_quota *q, uint32_t bytes);
 void gw_quota_removed(struct gw_quota *q, uint32_t positions);
 /* What will be counted is what is there now: removals from here on come on top of it. */
-void gw_quota_count_begins(struct gw_quota *q);
+void gw_quota_count_begins(struct gw_quota *q, uint32_t now_s);
 /* Nothing was added since the count began. */
 void gw_quota_counted(struct gw_quota *q, uint64_t messages, uint64_t bytes);
 /* The limits have changed: whatever was found before, count when in doubt. */

@@ -48,7 +48,7 @@ static bool has_room(struct gw_lcore *l, uint32_t account, struct gw_post *p, bo
 {
     struct gw_home_account *a = gw_home_account(l, account);
     uint32_t bytes = gw_home_record_bytes(gw_post_stanza(l, p));
-    enum gw_quota_verdict v = gw_quota_ask(&a->quota, &a->limits, bytes);
+    enum gw_quota_verdict v = gw_quota_ask(&a->quota, &a->limits, bytes, gw_home_now_s(l));
     *again = v == GW_QUOTA_UNSURE && gw_home_account_recount(l, account);
     if (v == GW_QUOTA_ROOM || *again)
         return v == GW_QUOTA_ROOM;
@@ -142,10 +142,10 @@ static bool delivered(struct gw_lcore *l, struct gw_post *p)
     uint32_t i = gw_home_session_find(l, p->session);
     if (i != 0) {
         struct gw_home_session *s = gw_home_session(l, i);
-        if (!gw_home_can_append(l, p->n * sizeof(struct gw_position_range),
-                                gw_home_removal_event_len(p->n)))
+        if (!gw_home_can_append_removal(l, p->n))
             return false;
-        gw_home_append_removal(l, s->account, p->positions, p->n);
+        gw_home_append_account_removal(l, s->account, GW_EVENT_DELIVERED, p->positions, p->n);
+        GW_COUNT_ADD(l->home_count.removed, p->n);
         check(s->in_flight >= p->n);
         s->in_flight -= p->n;
         if (s->behind && !s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
@@ -227,6 +227,7 @@ unsigned gw_home_work(struct gw_lcore *l)
     unsigned n = work_off_backlog(l);
     n += gw_home_account_retry(l);
     n += gw_home_start_reads(l);
+    n += gw_home_expire(l);
     return n + gw_home_drain(l);
 }
 

@@ -68,6 +68,7 @@ struct gw_stored_meta {
     uint8_t reserved;
 };
 _Static_assert(sizeof(struct gw_stored_meta) == 16, "on disk");
+_Static_assert(offsetof(struct gw_stored_meta, accepted_us) == 0, "storage/segment.h says so");
 #define GW_STORED_VERSION 1
 
 static inline struct gw_bytes gw_stanza_to(const struct gw_stanza *s)

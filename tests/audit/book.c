@@ -29,7 +29,7 @@ struct message {
     uint64_t number;
     char *id; /* NULL: not known to be sent */
     unsigned state;
-    unsigned stored, waiting; /* copies */
+    unsigned stored, waiting, expired; /* copies */
     struct message *next_by_number, *next_by_id;
 };
 
@@ -38,7 +38,7 @@ struct copy {
     struct gw_mailbox_id mailbox;
     uint64_t position;
     struct message *message; /* NULL: of nobody's logs */
-    bool delivered, waiting;
+    bool delivered, expired, waiting;
     struct copy *next;
 };
 
@@ -311,12 +311,16 @@ void book_add_event(struct book *b, const struct gw_event *e)
 {
     if (e->kind == GW_EVENT_STORED)
         stored(b, e);
-    if (e->kind != GW_EVENT_DELIVERED)
+    if (!gw_event_ends(e->kind))
         return;
     struct copy *c = *copy_at(b, &e->mailbox, e->position);
-    b->counts.delivered++;
-    if (c != NULL)
-        c->delivered = true;
+    bool expired = e->kind == GW_EVENT_EXPIRED;
+    *(expired ? &b->counts.expired : &b->counts.delivered) += 1;
+    if (c == NULL)
+        return;
+    *(expired ? &c->expired : &c->delivered) = true;
+    if (expired && c->message != NULL)
+        c->message->expired++;
 }
 
 const struct gw_mailbox_id *book_mailbox(const struct book *b, size_t i)
@@ -336,7 +340,7 @@ void book_add_waiting(struct book *b, const struct gw_mailbox_id *mailbox, uint6
         return;
     }
     c->waiting = true;
-    if (c->delivered)
+    if (c->delivered || c->expired)
         complain_copy(b, &b->faults.risen, "risen", c);
     if (c->message == NULL)
         return;
@@ -348,7 +352,7 @@ void book_add_waiting(struct book *b, const struct gw_mailbox_id *mailbox, uint6
 
 static void judge_message(struct book *b, const struct message *m)
 {
-    bool kept = (m->state & RECEIVED) || m->waiting > 0;
+    bool kept = (m->state & RECEIVED) || m->waiting > 0 || m->expired > 0;
     bool taken = (m->state & ACKED) && !(m->state & REFUSED);
     if (taken && !kept)
         COMPLAIN(b, lost, m);
@@ -369,7 +373,7 @@ uint64_t book_judge(struct book *b)
         for (const struct message *m = b->by_number[i]; m != NULL; m = m->next_by_number)
             judge_message(b, m);
         for (const struct copy *c = b->copies[i]; c != NULL; c = c->next)
-            if (!c->delivered && !c->waiting)
+            if (!c->delivered && !c->expired && !c->waiting)
                 complain_copy(b, &b->faults.vanished, "vanished", c);
     }
     uint64_t all = 0;

@@ -25,10 +25,10 @@
 
 /* X(name, what is wrong with each message that is counted) */
 #define BOOK_FAULTS(X)                                                            \
-    X(lost, "acknowledged, never received, and not waiting")                      \
+    X(lost, "acknowledged, never received, not expired, and not waiting")         \
     X(unrecorded, "acknowledged, and not in the ledger")                          \
-    X(vanished, "stored by the ledger, not delivered by it, and not waiting")     \
-    X(risen, "delivered by the ledger, and waiting all the same")                 \
+    X(vanished, "stored by the ledger, neither delivered nor expired, not waiting") \
+    X(risen, "delivered or expired by the ledger, and waiting all the same")      \
     X(unknown, "waiting, and not in the ledger")                                  \
     X(refused, "refused, and stored or received all the same")                    \
     X(unsent, "in the ledger under an id of the logs' flows that was never sent") \
@@ -45,7 +45,7 @@ struct book_faults {
 
 /* What was looked at. */
 struct book_counts {
-    uint64_t sent, acknowledged, refused, received, stored, delivered, waiting;
+    uint64_t sent, acknowledged, refused, received, stored, delivered, expired, waiting;
 };
 
 struct book;

@@ -140,9 +140,11 @@ static int verdict(struct book *b)
     uint64_t faults = book_judge(b);
     const struct book_counts *n = book_counts(b);
     printf("logs:   %" PRIu64 " sent, %" PRIu64 " acknowledged, %" PRIu64 " refused, %" PRIu64
-           " received\nledger: %" PRIu64 " stored, %" PRIu64 " delivered\nstore:  %" PRIu64
+           " received\nledger: %" PRIu64 " stored, %" PRIu64 " delivered, %" PRIu64
+           " expired\nstore:  %" PRIu64
            " waiting\n",
-           n->sent, n->acknowledged, n->refused, n->received, n->stored, n->delivered, n->waiting);
+           n->sent, n->acknowledged, n->refused, n->received, n->stored, n->delivered, n->expired,
+           n->waiting);
     const struct book_faults *f = book_faults(b);
 #define X(name, meaning) \
     if (f->name > 0)     \

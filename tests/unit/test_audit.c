@@ -34,6 +34,12 @@ static void delivered(struct book *b, uint64_t position)
         b, &(struct gw_event){.kind = GW_EVENT_DELIVERED, .mailbox = box, .position = position});
 }
 
+static void expired(struct book *b, uint64_t position)
+{
+    book_add_event(
+        b, &(struct gw_event){.kind = GW_EVENT_EXPIRED, .mailbox = box, .position = position});
+}
+
 static void waiting(struct book *b, uint64_t position)
 {
     book_add_waiting(b, &box, position);
@@ -71,6 +77,22 @@ Test(audit, a_good_account)
     cr_assert_eq(book_counts(b)->sent, 2);
     cr_assert_eq(book_counts(b)->waiting, 1);
     ASSERT_FAULTS(b, 0, lost, 0);
+}
+
+Test(audit, what_expired_is_not_lost)
+{
+    struct book *b = good(TWO_SENT FIRST_RECEIVED);
+    expired(b, 2);
+    cr_assert_eq(book_counts(b)->expired, 1);
+    ASSERT_FAULTS(b, 0, lost, 0);
+}
+
+Test(audit, what_expired_does_not_wait)
+{
+    struct book *b = good(TWO_SENT FIRST_RECEIVED);
+    expired(b, 2);
+    waiting(b, 2);
+    ASSERT_FAULTS(b, 1, risen, 1);
 }
 
 Test(audit, lost_and_vanished)

@@ -34,6 +34,7 @@ static size_t pack_one_of_each(uint8_t *buf, size_t cap, struct gw_event events[
     events[1] = (struct gw_event){.kind = GW_EVENT_DELIVERED, .time_us = 2, .position = UINT64_MAX};
     events[2] = (struct gw_event){.kind = GW_EVENT_RECEIVED, .time_us = 3,
                                   .from = GW_LIT("a@b"), .to = GW_LIT("c@d")};
+    events[4] = (struct gw_event){.kind = GW_EVENT_EXPIRED, .time_us = 4, .position = 17};
     events[3] = (struct gw_event){.kind = GW_EVENT_DISPLAYED, .id = GW_LIT("only an id")};
     size_t off = 0;
     for (int i = 0; i < GW_EVENT_COUNT; i++) {

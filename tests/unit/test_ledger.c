@@ -58,6 +58,19 @@ Test(ledger_table, joins_the_steps_of_a_message)
     cr_assert_null(t);
 }
 
+Test(ledger_table, one_that_expired_may_have_been_delivered_all_the_same)
+{
+    struct ledger_table *t = ledger_table_new(100, 1 << 20);
+    const struct receipt *r = apply(t, stored_event(1, 1, "m1"), 7);
+    struct gw_event e = delivered_event(1, 1);
+    e.kind = GW_EVENT_EXPIRED;
+    cr_assert_eq(apply(t, e, 8), r);
+    cr_assert_eq(receipt_state(r), RECEIPT_expired);
+    cr_assert_eq(apply(t, delivered_event(1, 1), 9), r);
+    cr_assert_eq(receipt_state(r), RECEIPT_delivered);
+    ledger_table_free(&t);
+}
+
 Test(ledger_table, an_id_used_twice_means_the_later_message)
 {
     struct ledger_table *t = ledger_table_new(100, 1 << 20);
