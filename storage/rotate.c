@@ -152,6 +152,8 @@ static int draw_incarnation(struct gw_store *s, struct gw_walk *w)
     w->incarnation = gw_keyring_current(s->cfg.keys);
     if (status)
         store_report(s, "%s", err);
+    if (status && status != -EOVERFLOW)
+        store_fail(s, "writing a key", status);
     return status;
 }
 

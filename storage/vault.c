@@ -106,6 +106,9 @@ int vault_begin_incarnation(struct gw_store *s, char err[256])
     if (s->cfg.keys == NULL)
         return 0;
     uint32_t number = gw_keyring_current(s->cfg.keys) + 1;
+    /* One that could not be written is passed over: whether the disk has it nobody knows. */
+    while (number <= GW_INCARNATION_MAX && gw_keyring_has(s->cfg.keys, number))
+        number++;
     if (number > GW_INCARNATION_MAX) {
         snprintf(err, 256, "store: no incarnation number is left");
         return -EOVERFLOW;

@@ -16,7 +16,7 @@
 #define BROKER_PORT       5222
 
 /* Of the store's clients: lcores first, then these. */
-enum { BROKER_LEDGER_CLIENT, BROKER_OWN_CLIENT, BROKER_EXTRA_CLIENTS };
+enum { BROKER_LEDGER_CLIENT, BROKER_JOB_CLIENT, BROKER_OWN_CLIENT, BROKER_EXTRA_CLIENTS };
 
 struct broker_config {
     uint64_t seed;

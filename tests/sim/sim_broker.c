@@ -23,6 +23,7 @@
 #include "../../dataplane/core_int.h"
 #include "leaks.h"
 #include "mix.h"
+#include "operator.h"
 #include "person.h"
 #include "trace.h"
 #include "watch.h"
@@ -38,7 +39,7 @@ enum { STEPS_MAX = 20000000, LOOK_EVERY = 256, SEEDS_TELLING = 100 };
 
 /* X(upper, pace: the most time between two passes of it that have work) */
 #define ACTORS(X) \
-    X(CORE_0, 40) X(CORE_1, 40) X(COMMIT, 60) X(STORAGE, 300) X(WATCH, 20000) X(PEOPLE, 50)
+    X(CORE_0, 40) X(CORE_1, 40) X(COMMIT, 60) X(STORAGE, 300) X(WATCH, 20000) X(OPERATOR, 5000) X(PEOPLE, 50)
 
 enum actor_number {
 #define X(upper, pace) upper,
@@ -70,6 +71,7 @@ struct sim {
     struct promises *promises;
     struct people *people;
     struct watch watch;
+    struct operator operator;
     struct actor actors[ACTOR_COUNT];
     struct plan plan;
     bool up;   /* a process runs */
@@ -85,6 +87,7 @@ struct sim {
     X(crashes_in_write, "in the middle of a write")                   \
     X(reopens, "engines that failed and were opened anew")            \
     X(spilled, "messages that were spilled")                          \
+    X(jobs, "operators' jobs that came to their end")                 \
     X(two_lcores, "runs with two lcores")                             \
     X(messages, "messages")                                           \
     X(refused, "messages that were refused")                          \
@@ -120,8 +123,8 @@ static void finding(void *arg, const char *what)
 {
     fprintf(stderr, "seed %" PRIu64 ": found: %s\n", current->seed, what);
     if (find) {
-        printf("seed %" PRIu64 " finds the mistake\n", current->seed);
-        exit(0);
+        fprintf(stderr, "seed %" PRIu64 " finds the mistake\n", current->seed);
+        _exit(0); /* in the middle of it all: nothing is freed */
     }
     explain(current);
     fprintf(stderr, "again: sim_broker --seed %" PRIu64 " --verbose\n", current->seed);
@@ -175,6 +178,7 @@ static void add_run(const struct sim *s)
 {
     struct promises_counts p = promises_counts(s->promises);
     totals.crashes += s->crashes;
+    totals.jobs += s->operator.done;
     totals.two_lcores += s->broker.cfg.lcores == 2;
     totals.messages += p.messages;
     totals.refused += p.refused;
@@ -230,6 +234,8 @@ static unsigned run_actor(struct sim *s, enum actor_number n)
         return gw_store_storage_poll(s->broker.store);
     case WATCH:
         return watch_pass(&s->watch);
+    case OPERATOR:
+        return operator_pass(&s->operator);
     case PEOPLE:
         return people_pass(s->people);
     case ACTOR_COUNT:
@@ -250,6 +256,8 @@ static uint64_t idle_until(struct sim *s, enum actor_number n)
     }
     case PEOPLE:
         return people_next_us(s->people);
+    case OPERATOR:
+        return operator_next_us(&s->operator);
     case STORAGE:
     case COMMIT:
     case WATCH:
@@ -331,6 +339,7 @@ static void heal(struct sim *s)
         world_heal(s->world, s->links[i]);
         nic_set_refusal(s->nics[i], 0);
     }
+    operator_calm(&s->operator);
     people_calm(s->people);
     wake(s, PEOPLE);
 }
@@ -353,6 +362,7 @@ static void start_process(struct sim *s)
     trace(now_us(s), "a process starts");
     broker_start(&s->broker);
     watch_attach(&s->watch, &s->broker);
+    operator_attach(&s->operator, &s->broker);
     s->restart_us = UINT64_MAX;
     s->up = true;
     wake_all(s);
@@ -363,6 +373,7 @@ static void bury_process(struct sim *s)
     s->up = s->dead = false;
     add_process(s);
     broker_bury(&s->broker);
+    operator_detach(&s->operator);
     watch_detach(&s->watch); /* the store may have written into its buffer until now */
     for (unsigned i = 0; i < PEOPLE; i++)
         s->actors[i].at_us = UINT64_MAX;
@@ -447,7 +458,8 @@ static bool faults_are_over(struct sim *s)
 
 static bool is_settled(struct sim *s)
 {
-    return people_are_settled(s->people) && promises_are_settled(s->promises);
+    return operator_is_idle(&s->operator) && people_are_settled(s->people) &&
+           promises_are_settled(s->promises);
 }
 
 static bool all_are_gone(struct sim *s)
@@ -565,6 +577,7 @@ static void open_sim(struct sim *s, uint64_t seed)
     open_people(s, &cfg);
     broker_init(&s->broker, &cfg, w, s->nics[0], pass_time, s);
     watch_init(&s->watch, w, s->promises);
+    operator_init(&s->operator, w, PICK(w, 0, 0, 100000, 2000000), finding, s);
     start_process(s);
     people_register(s->people, &s->broker);
 }

@@ -293,6 +293,40 @@ KEYS_TEST(an_incarnation_is_replaced_and_the_old_one_destroyed)
     verify_is_clean(rig, 16);
 }
 
+static int draw_incarnation(struct keys_rig *rig)
+{
+    struct gw_store_request r = {.op = GW_STORE_ROTATE, .from = GW_ROTATE_INCARNATION,
+                                 .data = fresh_walk(), .data_len = sizeof(walk)};
+    struct gw_store_completion done;
+    return rig_call(&rig->store, &r, &done);
+}
+
+static void draw_on_a_bad_disk(struct keys_rig *rig)
+{
+    for (int i = 0; i < 3; i++) {
+        gw_mem_set_faults(rig->store.disk, &(struct gw_mem_faults){.fail_at = 1, .fail_count = 1});
+        cr_assert_eq(draw_incarnation(rig), -EIO);
+        cr_assert_eq(gw_keyring_current(keys_of(rig)), 1);
+        cr_assert_eq(gw_store_state(rig->store.store).condition, GW_STORE_CLOSED);
+        for (int k = 0; k < 10; k++, rig->store.now_us += 1000000)
+            rig_step(&rig->store);
+        cr_assert_eq(gw_store_state(rig->store.store).condition, GW_STORE_OPEN);
+    }
+    int status = draw_incarnation(rig);
+    cr_assert_eq(status, 0, "%d: %s", status, rig->store.last_report);
+    cr_assert_eq(walk.incarnation, gw_keyring_current(keys_of(rig)));
+    cr_assert_gt(walk.incarnation, 1);
+    keys_put(rig, 0, 1, "late");
+    keys_kill(rig);
+    keys_assert_mailbox(rig, 0, 0, "1:late ");
+}
+
+/* Nobody knows whether the disk has the key, so its number is not given again. */
+Test(keys_mem, an_incarnation_that_could_not_be_written_is_passed_over)
+{
+    keys_run("mem", draw_on_a_bad_disk);
+}
+
 KEYS_TEST(an_incarnation_that_events_need_stays)
 {
     struct gw_store_completion done;
