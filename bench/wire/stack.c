@@ -18,9 +18,7 @@
 #define V6_HEADER_BYTES 60u
 
 #define ADDRESSES_MAX 65536u
-#define FIRST_PORT    1024u
-#define PORTS         64000u
-#define TUPLES_TRIED  64u
+#define PLACES_TRIED  4u
 
 uint64_t stack_clock_us(void)
 {
@@ -109,9 +107,6 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
         getrandom(&tcp.key, sizeof(tcp.key), 0) != sizeof(tcp.key))
         return -EIO;
     s->now_us = stack_clock_us();
-    /* Not the ports of who was here before, which the server may remember. */
-    if (getrandom(&s->next_tuple, sizeof(uint16_t), 0) != sizeof(uint16_t))
-        return -EIO;
     int err = gw_arena_open(&s->arena, cfg->name, (size_t)cfg->arena_mib << 20, pages);
     if (err == 0)
         err = gw_net_open(&s->net, &net, s->port, s->now_us);
@@ -164,19 +159,28 @@ static struct gw_ip address_at(const struct stack *s, uint32_t n)
     return a;
 }
 
+static struct gw_tcp_tuple tuple_at_place(const struct stack *s, const struct gw_ip *server,
+                                         uint16_t port, uint16_t port_count)
+{
+    return (struct gw_tcp_tuple){
+        .local = address_at(s, s->place / port_count % address_count(s)),
+        .remote = *server,
+        .remote_port = (uint16_t)(port + s->place % port_count),
+    };
+}
+
 int stack_connect(struct stack *s, const struct gw_ip *server, uint16_t port, uint16_t port_count,
                   gw_conn *out)
 {
-    int err = -EADDRINUSE;
-    for (unsigned i = 0; i < TUPLES_TRIED && err == -EADDRINUSE; i++) {
-        uint64_t n = s->next_tuple++, rest = n / PORTS;
-        struct gw_tcp_tuple t = {
-            .local = address_at(s, (uint32_t)(rest / port_count % address_count(s))),
-            .remote = *server,
-            .local_port = (uint16_t)(FIRST_PORT + n % PORTS),
-            .remote_port = (uint16_t)(port + rest % port_count),
-        };
+    int err = -EADDRNOTAVAIL;
+    for (unsigned i = 0; i < PLACES_TRIED && err == -EADDRNOTAVAIL; i++) {
+        struct gw_tcp_tuple t = tuple_at_place(s, server, port, port_count);
         err = gw_tcp_connect(s->tcp, s->now_us, &t, out);
+        s->at_place += err == 0;
+        if (err == -EADDRNOTAVAIL || s->at_place == GW_TCP_DRAWN_PORTS) {
+            s->place++;
+            s->at_place = 0;
+        }
     }
     return err;
 }

@@ -39,7 +39,8 @@ struct stack {
     struct gw_tcp *tcp;
     struct gw_arena *arena;
     struct gw_ip_prefix network, range; /* as configured */
-    uint64_t next_tuple; /* number of the next connection's addresses and ports */
+    uint32_t place;    /* from which address of ours to which port of the server */
+    uint32_t at_place; /* connections that have been opened there */
     uint64_t now_us; /* of the pass */
     uint64_t passes, busy_passes;
     uint64_t busy_us; /* spent in passes that found work, and in what was done between them */
@@ -64,8 +65,9 @@ int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_
                void *ctx);
 void stack_close(struct stack *s);
 
-/* Connects to one of the server's ports, from the next address and port of ours that is free: of the
- * range when there is one. 0, or as gw_tcp_connect. */
+/* Connects to one of the server's ports, from an address of ours, of the range when there is one. When
+ * the ports between the two are used up, from the next address to the next port. 0, or as
+ * gw_tcp_connect. */
 int stack_connect(struct stack *s, const struct gw_ip *server, uint16_t port, uint16_t port_count,
                   gw_conn *out);
 

@@ -36,6 +36,7 @@
     X(text_bytes_out, "bytes sent, repetitions included")                                          \
     X(opened_passive, "connections accepted")                                                      \
     X(opened_active, "connections asked for by connect")                                           \
+    X(connect_no_port, "connects that found no free local port")                                   \
     X(established, "connections that reached ESTABLISHED")                                         \
     X(refused_by_user, "accepted connections that the user refused")                               \
     X(closed_done, "connections that ended in order")                                              \

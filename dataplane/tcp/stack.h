@@ -130,7 +130,8 @@ struct gw_tcp {
     bool dirty_refused; /* the last flush left connections dirty because the port refused */
     uint8_t rcv_scale;
     uint32_t kept_count_max;
-    struct gw_sipkey iss_key, cookie_key;
+    struct gw_sipkey iss_key, cookie_key, port_key;
+    uint32_t ports_drawn; /* modulo GW_TCP_DRAWN_PORTS */
     uint64_t cookie_last_us; /* when a SYN cookie was last sent */
     bool cookies_used;
 
@@ -233,6 +234,8 @@ uint32_t tcp_table_find(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple
 void tcp_table_insert(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref);
 void tcp_table_remove(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32_t ref);
 /* RFC 6528: a clock of 4 microseconds plus a keyed hash of the connection's addresses and ports. */
+/* Fills in local_port; false, counted, when there is none. */
+bool tcp_draw_port(struct gw_tcp *t, struct gw_tcp_tuple *tuple);
 uint32_t tcp_initial_sequence(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple);
 
 /* ---- state.c: birth, state changes and death ---- */

@@ -84,6 +84,7 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     t->kept_count_max = cfg->recv_window_bytes / 1024 + 16;
     t->iss_key = (struct gw_sipkey){derive(&cfg->key, "iss 0"), derive(&cfg->key, "iss 1")};
     t->cookie_key = (struct gw_sipkey){derive(&cfg->key, "cookie 0"), derive(&cfg->key, "cookie 1")};
+    t->port_key = (struct gw_sipkey){derive(&cfg->key, "port 0"), derive(&cfg->key, "port 1")};
     t->ts_offset = (uint32_t)derive(&cfg->key, "timestamp");
     tcp_set_now(t, now_us);
     int err = open_memory(t);
@@ -211,11 +212,13 @@ static struct conn *known(const struct gw_tcp *t, gw_conn i)
 int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple *tuple,
                    gw_conn *out)
 {
+    struct gw_tcp_tuple own = *tuple;
     tcp_set_now(t, now_us);
-    if (tcp_table_find(t, tuple) != 0)
+    if (own.local_port == 0 && !tcp_draw_port(t, &own))
+        return -EADDRNOTAVAIL;
+    if (tuple->local_port != 0 && tcp_table_find(t, tuple) != 0)
         return -EADDRINUSE;
-    struct conn *c =
-        tcp_conn_begin(t, tuple, STATE_SYN_SENT, tcp_initial_sequence(t, tuple));
+    struct conn *c = tcp_conn_begin(t, &own, STATE_SYN_SENT, tcp_initial_sequence(t, &own));
     if (c == NULL)
         return -ENOBUFS;
     COUNT(t, opened_active);

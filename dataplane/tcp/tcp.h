@@ -65,6 +65,10 @@ struct gw_tcp_config {
     /* Most text that `emit` takes at once (at most GW_TCP_GSO_BYTES_MAX), to be cut into
      * segments below (GSO, TSO); 0: one segment. */
     uint32_t gso_bytes_max;
+    /* Of several stacks on one port: whether the segments of such a connection come to this one. Asked
+     * when a local port is drawn. NULL: all do. */
+    bool (*lands_here)(void *ctx, const struct gw_tcp_tuple *t);
+    void *lands_here_ctx;
 };
 
 /* ---- upcalls ---- */
@@ -170,7 +174,12 @@ unsigned gw_tcp_flush(struct gw_tcp *t, uint64_t now_us);
 
 /* ---- driven from above ---- */
 
-/* Active open. 0 and *out, or -EADDRINUSE, -ENOBUFS. */
+/* The ports that are drawn from. */
+#define GW_TCP_DRAWN_PORT_FIRST 1024u
+#define GW_TCP_DRAWN_PORTS      (65536u - GW_TCP_DRAWN_PORT_FIRST)
+/* Active open. With local_port 0 a port is drawn (RFC 6056, algorithm 3) that is free between these
+ * addresses and `lands_here`; -EADDRNOTAVAIL, counted, when none was found among the next few hundred.
+ * 0 and *out, or -EADDRINUSE, -ENOBUFS. */
 int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple *tuple,
                    gw_conn *out);
 /* Append bytes to the stream. On success the block belongs to the stack and goes back to the arena
