@@ -21,7 +21,7 @@
 #define ANSWER_US_MAX  (40 * SECOND_US) /* and then the connection is given up */
 #define NO_MESSAGE     UINT32_MAX
 
-enum { CONNS_MAX = 64, PORT_FIRST = 10000, SENT_MAX = 400, RESENT_MAX = 20, ASK_EVERY = 20, TEXT_BYTES = 33000 };
+enum { CONNS_MAX = 64, PORT_FIRST = 10000, SENT_MAX = 400, RESENT_MAX = 20, ASK_EVERY = 20, FULL_EVERY = 5, TEXT_BYTES = 33000 };
 
 /* X(state): of one client */
 #define STATES(X) \
@@ -187,8 +187,20 @@ static void send_message(struct person *p, uint32_t m)
         body[i] = filler[i % (sizeof(filler) - 1)];
     promises_id(p->all->promises, m, id);
     trace(now(p), "u%u: sends %s", p->number, id);
-    say(p, "<message to='u%u@" BROKER_DOMAIN "' type='chat' id='%s'><body>%.*s</body></message>",
-        promises_to(p->all->promises, m), id, (int)len, body);
+    /* Some to a full JID: everybody has the same resource. */
+    say(p, "<message to='u%u@" BROKER_DOMAIN "%s' type='chat' id='%s'><body>%.*s</body></message>",
+        promises_to(p->all->promises, m), m % FULL_EVERY == 0 ? "/r" : "", id, (int)len, body);
+}
+
+/* That somebody writes (XEP-0085): not stored, and behind all that was sent before. */
+static void send_fleeting(struct person *p, unsigned to)
+{
+    char id[PROMISES_ID_BYTES];
+    promises_fleeting_id(p->all->promises, p->number, to, id);
+    trace(now(p), "u%u: sends %s", p->number, id);
+    say(p, "<message to='u%u@" BROKER_DOMAIN "' type='chat' id='%s'>"
+           "<composing xmlns='http://jabber.org/protocol/chatstates'/></message>", to, id);
+    remember(p, NO_MESSAGE);
 }
 
 static void send_presence(struct person *p)
@@ -368,8 +380,15 @@ static void take_message(struct person *p)
     text_of(p, 0, "type", type, sizeof(type));
     text_of(p, 0, "id", id, sizeof(id));
     text_of(p, 0, "from", from, sizeof(from));
+    bool fleeting = strncmp(id, "t-", 2) == 0;
     if (strcmp(type, "error") == 0) {
-        take_refusal(p, id);
+        if (!fleeting)
+            take_refusal(p, id);
+        return;
+    }
+    if (fleeting) {
+        trace(now(p), "u%u: session %" PRIu32 " got %s", p->number, p->session, id);
+        promises_fleeting_arrived(p->all->promises, p->number, id);
         return;
     }
     gw_xml_node sid = gw_xml_find(x, 0, GW_LIT("stanza-id"), GW_LIT("urn:xmpp:sid:0"));
@@ -710,6 +729,8 @@ static void send_burst(struct person *p)
             break;
         uint32_t len = 1 + (uint32_t)draw(all, chance(all, all->cfg.long_ppm) ? all->cfg.body_bytes_max : 60);
         send_new(p, promises_add(all->promises, p->number, to, len));
+        if (chance(all, all->cfg.fleeting_ppm))
+            send_fleeting(p, to);
     }
     ask(p);
 }

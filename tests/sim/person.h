@@ -20,6 +20,7 @@ struct people_config {
     uint32_t burst_max;          /* messages sent at once */
     uint32_t body_bytes_max;     /* of long messages, at most 32,000 */
     uint32_t long_ppm;           /* of messages; the others are short */
+    uint32_t fleeting_ppm;       /* chat states: a stanza that is not stored, behind a message */
     uint32_t messages_max;       /* all in all */
     uint32_t vanish_ppm, abort_ppm, leave_ppm, stop_reading_ppm; /* of what they do */
     uint32_t plain_ppm; /* who is without stream management */

@@ -27,6 +27,7 @@ struct message {
     uint32_t number, body_len;
     uint32_t sent;
     bool acked, refused;
+    bool overtaken; /* by a stanza that is not stored */
     unsigned arrived_count, stored_count;
     struct arrived arrived[COPIES_MAX];
     struct stored stored[COPIES_MAX];
@@ -229,6 +230,28 @@ void promises_arrived(struct promises *p, const struct promises_arrival *a)
         m->last_session_us = a->session_us;
 }
 
+void promises_fleeting_id(const struct promises *p, unsigned from, unsigned to,
+                          char out[PROMISES_ID_BYTES])
+{
+    snprintf(out, PROMISES_ID_BYTES, "t-%u-%u-%" PRIu32, from, to, p->flows[from][to].numbers);
+}
+
+void promises_fleeting_arrived(struct promises *p, unsigned by, const char *id)
+{
+    unsigned from, to;
+    uint32_t number;
+    if (sscanf(id, "t-%u-%u-%" SCNu32, &from, &to, &number) != 3 || to != by) {
+        p->found(p->found_arg, "a stanza that is not stored came to somebody else");
+        return;
+    }
+    p->counts.fleeting++;
+    for (uint32_t i = 0; i < p->count; i++) {
+        struct message *m = &p->messages[i];
+        if (m->from == from && m->to == to && m->number <= number && m->arrived_count == 0)
+            m->overtaken = true;
+    }
+}
+
 /* ---- the ledger's side ---- */
 
 static void text(struct gw_bytes b, char *out, size_t cap)
@@ -350,6 +373,9 @@ static void judge_message(const struct promises *p, const struct message *m)
         found(p, m, "%s", what);
     if (m->refused && m->sent == 1 && (m->stored_count > 0 || m->arrived_count > 0))
         found(p, m, "was refused and stored all the same");
+    /* Refused ones never come, as their sender may not have known yet. */
+    if (m->overtaken && !m->refused && is_in_order(p, m))
+        found(p, m, "came behind a stanza that is not stored and was sent after it");
     if (m->arrived_count != m->stored_count)
         found(p, m, "came in %u copies and was stored in %u", m->arrived_count, m->stored_count);
     if (m->stored_count == 1 && m->stored[0].delivered_us != 0 &&

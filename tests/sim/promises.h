@@ -48,6 +48,12 @@ struct promises_arrival {
 };
 void promises_arrived(struct promises *p, const struct promises_arrival *a);
 
+/* A stanza that is not stored, "t-FROM-TO-NUMBER", came to `by`: it was sent behind the message of that
+ * number, and must not arrive before it. */
+void promises_fleeting_id(const struct promises *p, unsigned from, unsigned to,
+                          char out[PROMISES_ID_BYTES]);
+void promises_fleeting_arrived(struct promises *p, unsigned by, const char *id);
+
 /* Whose mailbox this is, as the ledger names it. */
 void promises_mailbox(struct promises *p, unsigned person, const struct gw_mailbox_id *id);
 /* What the ledger says, in its order. */
@@ -62,6 +68,7 @@ void promises_judge(struct promises *p);
 
 struct promises_counts {
     uint32_t messages, sent, acked, refused, received, redelivered, repeated, stored, delivered;
+    uint32_t fleeting;
 };
 struct promises_counts promises_counts(const struct promises *p);
 

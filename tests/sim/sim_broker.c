@@ -33,6 +33,7 @@
 #define GO_US        (600 * SECOND_US) /* and all are gone, TIME-WAIT and all */
 #define MUCH_MEMORY  ((size_t)256 << 20)
 #define BYTES_ENOUGH (UINT64_C(1) << 30) /* for a mailbox */
+#define STOP_US      (3 * SECOND_US)    /* for goodbyes, as in core.c */
 #define IDLE_POLL_US 100000            /* the storage thread looks so often by itself */
 
 enum { STEPS_MAX = 20000000, LOOK_EVERY = 256, SEEDS_TELLING = 100 };
@@ -57,7 +58,7 @@ struct actor {
 struct plan {
     uint64_t heal_us, next_us;
     uint64_t gap_us_max; /* between two faults */
-    unsigned crashes_left;
+    unsigned crashes_left, stops_left;
     uint64_t slow_us_max;
     bool fails, fills;
 };
@@ -76,6 +77,8 @@ struct sim {
     struct plan plan;
     bool up;   /* a process runs */
     bool dead; /* it has just died, somewhere below a call of its own */
+    bool stopping; /* it was asked to end, and says goodbye */
+    uint64_t stop_us; /* when it ends in any case */
     uint64_t restart_us;
     uint64_t steps, crashes;
     uint64_t digest;
@@ -85,6 +88,7 @@ struct sim {
 #define TOTALS(X)                                                     \
     X(crashes, "processes that died")                                 \
     X(crashes_in_write, "in the middle of a write")                   \
+    X(stops, "processes that ended in order")                         \
     X(reopens, "engines that failed and were opened anew")            \
     X(spilled, "messages that were spilled")                          \
     X(jobs, "operators' jobs that came to their end")                 \
@@ -93,10 +97,10 @@ struct sim {
     X(refused, "messages that were refused")                          \
     X(redelivered, "deliveries repeated with the same stanza-id")     \
     X(repeated, "messages stored twice, since they were sent twice")  \
+    X(fleeting, "stanzas that arrived and are not stored")            \
     X(vanished, "clients that went without a word")                   \
     X(deferred, "deliveries put off: the client did not read")        \
-    X(conflicts, "sessions replaced by a newer one")                  \
-    X(paused, "clients not read until their stanzas were durable")
+    X(conflicts, "sessions replaced by a newer one")
 
 struct totals {
 #define X(name, meaning) uint64_t name;
@@ -169,7 +173,6 @@ static void add_process(const struct sim *s)
     for (unsigned i = 0; i < s->broker.cfg.lcores; i++) {
         const struct gw_lcore *l = &broker_core(&s->broker, i)->l;
         totals.deferred += l->edge_count.deliveries_deferred;
-        totals.paused += l->edge_count.paused_window;
         totals.conflicts += l->home_count.conflicts;
     }
 }
@@ -184,6 +187,7 @@ static void add_run(const struct sim *s)
     totals.refused += p.refused;
     totals.redelivered += p.redelivered;
     totals.repeated += p.repeated;
+    totals.fleeting += p.fleeting;
     totals.vanished += people_counts(s->people).vanished;
 }
 
@@ -226,6 +230,8 @@ static unsigned run_actor(struct sim *s, enum actor_number n)
     switch (n) {
     case CORE_0:
     case CORE_1:
+        if (s->stopping)
+            (void)gw_edge_shutdown(&broker_core(&s->broker, n - CORE_0)->l);
         return gw_core_pass(broker_core(&s->broker, n - CORE_0), now_us(s),
                             broker_wall_us(&s->broker));
     case COMMIT:
@@ -323,6 +329,17 @@ static void crash(struct sim *s)
     s->restart_us = now_us(s) + 1 + world_random(s->world, 3 * SECOND_US);
 }
 
+static void ask_to_stop(struct sim *s)
+{
+    trace(now_us(s), "the process is asked to end");
+    s->stopping = true;
+    s->stop_us = now_us(s) + STOP_US;
+    s->restart_us = s->stop_us + 1 + world_random(s->world, 3 * SECOND_US);
+    wake(s, CORE_0);
+    if (s->broker.cfg.lcores > 1)
+        wake(s, CORE_1);
+}
+
 static void set_disk_faults(struct sim *s, struct gw_mem_faults f)
 {
     trace(now_us(s), "disk: slow %" PRIu64 ", fails at %u for %u, %s, free %" PRIu64, f.slow_us_max,
@@ -347,9 +364,13 @@ static void heal(struct sim *s)
 static void do_fault(struct sim *s)
 {
     s->plan.next_us = now_us(s) + 1 + world_random(s->world, s->plan.gap_us_max);
-    if (!s->up || s->dead)
+    if (!s->up || s->dead || s->stopping)
         return;
-    if (s->plan.crashes_left > 0 && world_random(s->world, 3) == 0)
+    if (s->plan.stops_left > 0 && world_random(s->world, 4) == 0) {
+        s->plan.stops_left--;
+        totals.stops++;
+        ask_to_stop(s);
+    } else if (s->plan.crashes_left > 0 && world_random(s->world, 3) == 0)
         crash(s);
     else
         set_disk_faults(s, draw_disk_faults(s));
@@ -360,6 +381,7 @@ static void do_fault(struct sim *s)
 static void start_process(struct sim *s)
 {
     trace(now_us(s), "a process starts");
+    gw_mem_set_faults(s->broker.disk, &(struct gw_mem_faults){0});
     broker_start(&s->broker);
     watch_attach(&s->watch, &s->broker);
     operator_attach(&s->operator, &s->broker);
@@ -370,13 +392,24 @@ static void start_process(struct sim *s)
 
 static void bury_process(struct sim *s)
 {
-    s->up = s->dead = false;
+    s->up = s->dead = s->stopping = false;
     add_process(s);
     broker_bury(&s->broker);
     operator_detach(&s->operator);
     watch_detach(&s->watch); /* the store may have written into its buffer until now */
     for (unsigned i = 0; i < PEOPLE; i++)
         s->actors[i].at_us = UINT64_MAX;
+}
+
+/* As an lcore decides it: all goodbyes are said, and what was accepted is durable. */
+static bool has_stopped(struct sim *s)
+{
+    bool busy = false;
+    for (unsigned i = 0; i < s->broker.cfg.lcores; i++) {
+        struct gw_lcore *l = &broker_core(&s->broker, i)->l;
+        busy |= gw_edge_shutdown(l) > 0 || gw_home_is_busy(l);
+    }
+    return !busy || now_us(s) >= s->stop_us;
 }
 
 /* ---- time ---- */
@@ -438,7 +471,7 @@ static void run_until(struct sim *s, bool (*over)(struct sim *), uint64_t limit_
                       const char *what)
 {
     for (uint64_t n = 0;; n++) {
-        if (s->dead)
+        if (s->dead || (s->stopping && has_stopped(s)))
             bury_process(s);
         if (!s->up && now_us(s) >= s->restart_us)
             start_process(s);
@@ -458,7 +491,7 @@ static bool faults_are_over(struct sim *s)
 
 static bool is_settled(struct sim *s)
 {
-    return operator_is_idle(&s->operator) && people_are_settled(s->people) &&
+    return !s->stopping && operator_is_idle(&s->operator) && people_are_settled(s->people) &&
            promises_are_settled(s->promises);
 }
 
@@ -517,6 +550,7 @@ static void open_people(struct sim *s, const struct broker_config *b)
         .burst_max = (uint32_t)PICK(w, 1, 8, 60, 350),
         .body_bytes_max = (uint32_t)PICK(w, 100, 2000, 6000, 32000),
         .long_ppm = (uint32_t)PICK(w, 100000, 100000, 800000),
+        .fleeting_ppm = (uint32_t)PICK(w, 0, 100000, 500000),
         .messages_max = 50 + (uint32_t)world_random(w, 400),
         .vanish_ppm = (uint32_t)PICK(w, 0, 20000, 100000),
         .abort_ppm = (uint32_t)PICK(w, 0, 20000, 100000),
@@ -538,6 +572,7 @@ static void make_plan(struct sim *s)
     s->plan = (struct plan){
         .heal_us = now_us(s) + 2 * SECOND_US + world_random(w, 20 * SECOND_US),
         .gap_us_max = PICK(w, 100000, 1000000, 4000000),
+        .stops_left = (unsigned)PICK(w, 0, 1, 2),
         .crashes_left = (unsigned)PICK(w, 0, 1, 3, 10),
         .slow_us_max = PICK(w, 0, 300, 10000, 200000, 1000000),
         .fails = world_random(w, 3) == 0,
