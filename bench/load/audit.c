@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "audit.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -361,16 +360,21 @@ void audit_settled(struct audit *a, uint32_t flow, uint32_t number, uint64_t now
         log_message(a, now_us, "settled", flow, number, "-");
 }
 
-/* A number with these bounds at *at, and a space behind it, which *at then is after. */
-static bool read_number(const char **at, int base, uint64_t max, uint64_t *out)
+static unsigned digit_of(char c)
 {
-    char *end;
-    if (!isxdigit((unsigned char)**at))
-        return false;
-    errno = 0;
-    *out = strtoull(*at, &end, base);
-    *at = end + 1;
-    return errno == 0 && *end == ' ' && *out <= max;
+    if (c >= '0' && c <= '9')
+        return (unsigned)(c - '0');
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : UINT_MAX;
+}
+
+/* A number of at most so many digits at *at, and a space behind it, which *at then is after. */
+static bool read_number(const char **at, unsigned base, unsigned digits_max, uint64_t *out)
+{
+    unsigned digits = 0;
+    *out = 0;
+    for (unsigned d; (d = digit_of(**at)) < base; (*at)++, digits++)
+        *out = *out * base + d;
+    return digits > 0 && digits <= digits_max && *(*at)++ == ' ';
 }
 
 /* 1 with flow and number of a body that is one of ours and unharmed, 0 when it is not ours, -1
@@ -381,10 +385,10 @@ static int read_body(const struct audit *a, const char *body, uint32_t *flow, ui
     const char *text = body + strlen(MAGIC " ");
     if (strncmp(body, MAGIC " ", strlen(MAGIC) + 1) != 0)
         return 0;
-    if (!read_number(&text, 16, UINT32_MAX, &run) ||
-        !read_number(&text, 10, UINT32_MAX, &flow_read) ||
-        !read_number(&text, 10, UINT32_MAX, &number_read) ||
-        !read_number(&text, 16, UINT64_MAX, &sum))
+    if (!read_number(&text, 16, RUN_DIGITS, &run) ||
+        !read_number(&text, 10, 10, &flow_read) || flow_read > UINT32_MAX ||
+        !read_number(&text, 10, 10, &number_read) || number_read > UINT32_MAX ||
+        !read_number(&text, 16, SUM_DIGITS, &sum))
         return -1;
     *flow = (uint32_t)flow_read;
     *number = (uint32_t)number_read;

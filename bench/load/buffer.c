@@ -77,16 +77,14 @@ void buffer_hex(struct buffer *b, uint64_t number, unsigned digits)
     buffer_append(b, text, digits);
 }
 
-static bool is_escaped(char c)
-{
-    return c == '&' || c == '<' || c == '>' || c == '\'' || c == '"';
-}
+static const bool is_escaped[256] = {
+    ['&'] = true, ['<'] = true, ['>'] = true, ['\''] = true, ['"'] = true};
 
 void buffer_escape(struct buffer *b, const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
         size_t plain = i;
-        while (plain < len && !is_escaped(text[plain]))
+        while (plain < len && !is_escaped[(unsigned char)text[plain]])
             plain++;
         buffer_append(b, text + i, plain - i);
         i = plain;

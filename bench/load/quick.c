@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quick.h"
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -24,7 +23,8 @@ static bool is_space(char c)
 
 static bool is_name(char c)
 {
-    return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '-' || c == '_' || c == '.';
 }
 
 /* What stops us at *at: the end of what there is so far, or something unknown. */

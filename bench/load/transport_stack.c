@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -12,7 +13,8 @@
 
 #define CLOSING_MAX   1024u /* connections that wait for the server's last word */
 #define WINDOW_BYTES  (256u << 10)
-#define IDLE_NS       20000 /* it may share its CPU with what it waits for */
+#define YIELDS        16u   /* it may share its CPU with what it waits for.. */
+#define IDLE_NS       20000 /* ..and a pause costs much where timers are virtual */
 #define TIMER_SLACK   1ul   /* ns, of such a pause */
 #define NO_USER       UINT32_MAX
 #define FAREWELL_US   200000u
@@ -154,8 +156,12 @@ static int stack_transport_poll(struct transport *t, uint32_t wait_us)
     struct transport_stack *s = (struct transport_stack *)t;
     static const struct timespec pause = {.tv_nsec = IDLE_NS};
     uint64_t began_us = stack_clock_us();
-    while (stack_pass(&s->stack) == 0 && s->stack.now_us - began_us < wait_us)
-        nanosleep(&pause, NULL);
+    for (unsigned idle = 0;
+         stack_pass(&s->stack) == 0 && s->stack.now_us - began_us < wait_us; idle++)
+        if (idle < YIELDS)
+            sched_yield();
+        else
+            nanosleep(&pause, NULL);
     return 0;
 }
 
