@@ -7,7 +7,7 @@
 #include "clock.h"
 
 /* Events before a look at the clock, and the time for them in one iteration of the loop. */
-#define STEP_EVENTS     8
+#define STEP_EVENTS     16
 #define SLICE_US        400
 #define CATCH_UP_EVENTS 16 /* of each follower that is behind, in one iteration */
 /* A follower that reads old events needs the messages that they are about. */
@@ -35,6 +35,8 @@ struct ledger {
     struct gw_sealer *sealer;
     struct ledger_reader reader;
     struct ledger_table *table;
+    struct ledger_event taken[STEP_EVENTS]; /* read, and not applied yet: within a step only */
+    unsigned taken_count;
     struct follower *followers;
     struct ledger_counters counters;
     uint64_t start_segment;
@@ -104,25 +106,42 @@ static void feed_live(struct follower *f, const struct ledger_event *e, const st
     f->reader.next = (struct ledger_place){e->place.segment, e->place.ordinal + 1};
 }
 
-static bool take_event(void *ctx, const struct ledger_event *e)
+static void apply_event(struct ledger *l, const struct ledger_event *e)
 {
-    struct ledger *l = ctx;
     const struct receipt *r = ledger_table_apply(l->table, &e->event, e->place, e->durable_us);
     GW_COUNT(l->counters.events);
     if (r == NULL)
         GW_COUNT(l->counters.unmatched);
     for (struct follower *f = l->followers; f != NULL; f = f->next)
         feed_live(f, e, r);
+}
+
+static bool take_event(void *ctx, const struct ledger_event *e)
+{
+    struct ledger *l = ctx;
+    check(l->taken_count < STEP_EVENTS);
+    l->taken[l->taken_count++] = *e;
+    ledger_table_expect(l->table, &e->event, 0);
     return true;
+}
+
+static void apply_taken(struct ledger *l)
+{
+    for (unsigned i = 0; i < l->taken_count; i++)
+        ledger_table_expect(l->table, &l->taken[i].event, 1);
+    for (unsigned i = 0; i < l->taken_count; i++)
+        apply_event(l, &l->taken[i]);
+    l->taken_count = 0;
 }
 
 static enum ledger_read read_slice(struct ledger *l)
 {
     uint64_t until_us = clock_steady_us() + SLICE_US;
     enum ledger_read rc;
-    do
+    do {
         rc = ledger_reader_step(&l->reader, STEP_EVENTS, take_event, l);
-    while (rc == LEDGER_READ_MORE && clock_steady_us() < until_us);
+        apply_taken(l);
+    } while (rc == LEDGER_READ_MORE && clock_steady_us() < until_us);
     return rc;
 }
 

@@ -167,6 +167,8 @@ enum ledger_read ledger_reader_step(struct ledger_reader *r, unsigned max,
         } else if (r->off < r->len) {
             next_record(r);
             n++;
+        } else if (n > 0) {
+            break; /* the caller may hold on to what it got until the next call */
         } else {
             return next_buffer(r);
         }

@@ -50,8 +50,8 @@ void ledger_reader_init(struct ledger_reader *r, struct store_ops *ops,
 /* No operation of it may be under way. */
 void ledger_reader_free(struct ledger_reader *r);
 
-/* Up to max events to `take`, which returns false to stop before an event (it comes again). After
- * LEDGER_READ_END, a further call looks for what has been added. */
+/* Up to max events to `take`, which returns false to stop before an event (it comes again). What they
+ * point to is alive until the next call. After LEDGER_READ_END, a further call looks for what has been added. */
 enum ledger_read ledger_reader_step(struct ledger_reader *r, unsigned max,
                                     bool (*take)(void *ctx, const struct ledger_event *e),
                                     void *ctx);

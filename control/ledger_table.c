@@ -32,7 +32,7 @@ struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max)
     check(t != NULL && receipts_max > 0);
     t->receipts_max = receipts_max;
     t->bytes_max = bytes_max;
-    t->bucket_count = power_of_two(receipts_max);
+    t->bucket_count = 2 * power_of_two(receipts_max);
     t->by_place = calloc(t->bucket_count, sizeof(struct receipt *));
     t->by_id = calloc(t->bucket_count, sizeof(struct receipt *));
     check(t->by_place != NULL && t->by_id != NULL);
@@ -58,18 +58,24 @@ void ledger_table_free(struct ledger_table **tp)
 
 /* ---- the two indices ---- */
 
-static struct receipt **place_bucket(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
-                                     uint64_t position)
+static struct receipt **bucket_at(const struct ledger_table *t, struct receipt **buckets,
+                                  uint32_t hash)
+{
+    return &buckets[hash & (t->bucket_count - 1)];
+}
+
+static uint32_t place_hash(const struct ledger_table *t, const struct gw_mailbox_id *mailbox,
+                           uint64_t position)
 {
     uint8_t key[24];
     memcpy(key, mailbox->b, 16);
     memcpy(key + 16, &position, 8);
-    return &t->by_place[gw_siphash(&t->key, key, sizeof(key)) & (t->bucket_count - 1)];
+    return (uint32_t)gw_siphash(&t->key, key, sizeof(key));
 }
 
 /* Lengths and texts: no two triples have the same bytes. */
-static struct receipt **id_bucket(struct ledger_table *t, struct gw_bytes from, struct gw_bytes to,
-                                  struct gw_bytes id)
+static uint32_t id_hash(struct ledger_table *t, struct gw_bytes from, struct gw_bytes to,
+                        struct gw_bytes id)
 {
     const struct gw_bytes parts[3] = {from, to, id};
     size_t off = 0;
@@ -81,13 +87,14 @@ static struct receipt **id_bucket(struct ledger_table *t, struct gw_bytes from, 
             memcpy(t->scratch + off, parts[i].p, len);
         off += len;
     }
-    return &t->by_id[gw_siphash(&t->key, t->scratch, off) & (t->bucket_count - 1)];
+    return (uint32_t)gw_siphash(&t->key, t->scratch, off);
 }
 
 static struct receipt *find_place(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
                                   uint64_t position)
 {
-    for (struct receipt *r = *place_bucket(t, mailbox, position); r != NULL; r = r->by_place_next)
+    uint32_t hash = place_hash(t, mailbox, position);
+    for (struct receipt *r = *bucket_at(t, t->by_place, hash); r != NULL; r = r->by_place_next)
         if (r->position == position && memcmp(&r->mailbox, mailbox, sizeof(*mailbox)) == 0)
             return r;
     return NULL;
@@ -97,7 +104,8 @@ static struct receipt *find_place(struct ledger_table *t, const struct gw_mailbo
 static struct receipt *find_id(struct ledger_table *t, struct gw_bytes from, struct gw_bytes to,
                                struct gw_bytes id)
 {
-    for (struct receipt *r = *id_bucket(t, from, to, id); r != NULL; r = r->by_id_next)
+    uint32_t hash = id_hash(t, from, to, id);
+    for (struct receipt *r = *bucket_at(t, t->by_id, hash); r != NULL; r = r->by_id_next)
         if (gw_bytes_eq(r->id, id) && gw_bytes_eq(r->from, from) && gw_bytes_eq(r->to, to))
             return r;
     return NULL;
@@ -105,33 +113,27 @@ static struct receipt *find_id(struct ledger_table *t, struct gw_bytes from, str
 
 /* ---- adding and dropping ---- */
 
-static void unlink_place(struct ledger_table *t, struct receipt *r)
+/* The oldest is the last of its chains: nothing else has to be looked at, which would be cold. */
+static void unlink_oldest(struct receipt *r)
 {
-    struct receipt **at = place_bucket(t, &r->mailbox, r->position);
-    while (*at != r)
-        at = &(*at)->by_place_next;
-    *at = r->by_place_next;
-}
-
-static void unlink_id(struct ledger_table *t, struct receipt *r)
-{
-    struct receipt **at = id_bucket(t, r->from, r->to, r->id);
-    while (*at != r)
-        at = &(*at)->by_id_next;
-    *at = r->by_id_next;
+    check(r->by_place_next == NULL && r->by_id_next == NULL);
+    *r->by_place_at = NULL;
+    *r->by_id_at = NULL;
 }
 
 static void drop_oldest(struct ledger_table *t)
 {
     struct receipt *r = t->oldest;
     check(r != NULL);
-    unlink_place(t, r);
-    unlink_id(t, r);
+    unlink_oldest(r);
     t->oldest = r->newer;
-    if (t->oldest != NULL)
+    if (t->oldest != NULL) {
         t->oldest->older = NULL;
-    else
+        __builtin_prefetch(t->oldest->newer);
+        __builtin_prefetch((const char *)t->oldest->newer + sizeof(*r) - 1);
+    } else {
         t->newest = NULL;
+    }
     t->count--;
     t->bytes -= r->bytes;
     t->dropped++;
@@ -166,12 +168,16 @@ static struct receipt *receipt_new(const struct gw_event *e)
 
 static void link_receipt(struct ledger_table *t, struct receipt *r)
 {
-    struct receipt **place = place_bucket(t, &r->mailbox, r->position);
-    struct receipt **id = id_bucket(t, r->from, r->to, r->id);
-    r->by_place_next = *place;
-    *place = r;
-    r->by_id_next = *id;
-    *id = r;
+    r->by_place_at = bucket_at(t, t->by_place, place_hash(t, &r->mailbox, r->position));
+    r->by_id_at = bucket_at(t, t->by_id, id_hash(t, r->from, r->to, r->id));
+    r->by_place_next = *r->by_place_at;
+    r->by_id_next = *r->by_id_at;
+    if (r->by_place_next != NULL)
+        r->by_place_next->by_place_at = &r->by_place_next;
+    if (r->by_id_next != NULL)
+        r->by_id_next->by_id_at = &r->by_id_next;
+    *r->by_place_at = r;
+    *r->by_id_at = r;
     r->older = t->newest;
     if (t->newest != NULL)
         t->newest->newer = r;
@@ -232,6 +238,19 @@ const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw
         check(!"an event of no kind");
     }
     return r;
+}
+
+void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, unsigned round)
+{
+    bool by_place = e->kind == GW_EVENT_STORED || e->kind == GW_EVENT_DELIVERED;
+    if (by_place) {
+        struct receipt **at = bucket_at(t, t->by_place, place_hash(t, &e->mailbox, e->position));
+        __builtin_prefetch(round == 0 ? (void *)at : (void *)*at);
+    }
+    if (e->kind != GW_EVENT_DELIVERED) {
+        struct receipt **at = bucket_at(t, t->by_id, id_hash(t, e->from, e->to, e->id));
+        __builtin_prefetch(round == 0 ? (void *)at : (void *)*at);
+    }
 }
 
 /* ---- looking ---- */

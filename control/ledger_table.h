@@ -41,6 +41,7 @@ struct receipt {
     struct gw_bytes from, to, id;         /* in the receipt's own memory */
     struct receipt *older, *newer;
     struct receipt *by_place_next, *by_id_next;
+    struct receipt **by_place_at, **by_id_at; /* what points to it in its chains */
     size_t bytes;
 };
 
@@ -54,6 +55,10 @@ void ledger_table_free(struct ledger_table **t);
  * durable_us: when the event's segment was. A step that has a time already keeps it. */
 const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw_event *e,
                                          struct ledger_place place, uint64_t durable_us);
+
+/* Event e is about to be applied. Two rounds over a handful of events, before applying them in turn,
+ * fetch what they touch: with many messages in memory that is most of what an event costs. */
+void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, unsigned round);
 
 /* By the message; NULL when it is not here. */
 const struct receipt *ledger_table_find(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
