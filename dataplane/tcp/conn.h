@@ -61,6 +61,7 @@ enum conn_flag {
     CONN_TAIL_PROBE = 1 << 27,   /* a tail loss probe is to be sent */
     CONN_TAIL_SENT = 1 << 28,    /* and was: cold tail_end */
     CONN_TAIL_RESENT = 1 << 29,  /* it repeated something */
+    CONN_NAGLE = 1 << 30,        /* small segments wait */
 };
 
 struct conn {

@@ -329,7 +329,9 @@ static void listener_input(struct gw_tcp *t, const struct tcp_segment *s)
         return;
     }
     COUNT(t, drop_no_connection);
-    tcp_reply_reset(t, s);
+    /* RFC 9293 section 3.10.7.2, fourth: what is neither SYN nor ACK is not answered. */
+    if (s->flags & TCP_ACK)
+        tcp_reply_reset(t, s);
 }
 
 static void segment_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_t tag)

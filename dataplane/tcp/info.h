@@ -36,7 +36,7 @@
 /* X(upper, text). The other deadlines of a connection; all share its one wheel node. */
 #define GW_TCP_TIMERS(X)                                                                           \
     X(ACK, "delayed-ack")                                                                          \
-    X(KEEP, "keepalive") /* in FIN-WAIT-2: how long the peer may stay silent */                    \
+    X(KEEP, "keepalive") /* how long the peer may stay silent, in FIN-WAIT-2 always */             \
     X(USER, "user")
 
 /* X(upper, text). What the congestion control makes of the last round. */

@@ -193,6 +193,16 @@ static uint32_t emit_limit(const struct gw_tcp *t, const struct conn *c, uint32_
     return unsent <= most ? unsent : most - most % c->mss;
 }
 
+/* RFC 9293 section 3.7.4: what does not fill a segment waits while other text is under way. What a FIN
+ * follows is the last there is: nothing will join it. */
+static uint32_t nagle(const struct conn *c, uint32_t want)
+{
+    bool alone = c->flight_tail == 0 && want <= c->mss;
+    if ((c->flags & CONN_NAGLE) == 0 || alone || (c->flags & (CONN_FIN_WANTED | CONN_TAIL_PROBE)))
+        return want;
+    return want - want % c->mss;
+}
+
 /* How much new text may leave in one call of emit now; *held when the congestion window is the
  * limit. */
 static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
@@ -203,7 +213,7 @@ static uint32_t new_text(struct gw_tcp *t, struct conn *c, bool *held)
     uint32_t window = c->snd_wnd > under_way ? c->snd_wnd - under_way : 0;
     uint32_t pipe = tcp_recovery_pipe(t, c);
     uint32_t room = c->cwnd > pipe ? c->cwnd - pipe : 0;
-    uint32_t want = emit_limit(t, c, unsent);
+    uint32_t want = nagle(c, emit_limit(t, c, unsent));
     uint32_t one = want < c->mss ? want : c->mss;
     *held = false;
     if (one > room && (c->flags & CONN_TAIL_PROBE) == 0) {
@@ -330,7 +340,10 @@ static bool send_probe(struct gw_tcp *t, struct conn *c, unsigned *sent)
     if (!send_segment(t, c, c->snd_una - 1, TCP_ACK, &len))
         return false;
     c->flags &= ~(uint32_t)CONN_PROBE;
-    COUNT(t, probes_sent);
+    if (c->snd_wnd == 0)
+        COUNT(t, probes_sent);
+    else
+        COUNT(t, keepalives_sent);
     (*sent)++;
     return true;
 }

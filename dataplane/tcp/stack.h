@@ -30,6 +30,9 @@
 #define TCP_SYN_TIMEOUTS_MAX  7u
 #define TCP_SYNACK_TIMEOUTS_MAX 5u
 #define TCP_UNANSWERED_MAX    15u
+#define TCP_KEEPALIVE_US      UINT64_C(7200000000) /* RFC 9293 section 3.8.4: at least two hours */
+#define TCP_KEEPALIVE_NEXT_US UINT64_C(75000000)
+#define TCP_KEEPALIVES_MAX    9u
 #define TCP_DUP_ACKS          3u
 #define TCP_RANGES_MAX        256u /* in flight, of one connection */
 #define TCP_PEER_DELAY_US     UINT32_C(200000) /* how long a peer may delay the ACK of one segment */
@@ -262,6 +265,8 @@ void tcp_timer_set(struct gw_tcp *t, struct conn *c, enum tcp_timer timer, uint3
 void tcp_timer_clear(struct conn *c, enum tcp_timer timer);
 void tcp_rexmit_set(struct gw_tcp *t, struct conn *c, enum tcp_rexmit what, uint32_t after_us);
 void tcp_rexmit_clear(struct conn *c);
+/* Begin to watch for the peer's silence. */
+void tcp_keepalive_start(struct gw_tcp *t, struct conn *c);
 /* Look at this connection in the current or next advance. */
 void tcp_timer_soon(struct gw_tcp *t, struct conn *c);
 /* The connection's wheel node has fired. */

@@ -60,6 +60,7 @@ struct conn *tcp_conn_begin(struct gw_tcp *t, const struct gw_tcp_tuple *tuple,
         .state = STATE_CLOSED,
         .mss = TCP_MSS_DEFAULT_V4,
         .heard = t->now_coarse,
+        .flags = t->cfg.nagle ? CONN_NAGLE : 0,
     };
     *cold_of(t, c) = (struct cold){
         .challenge_at = (uint16_t)((t->now_tick >> TCP_CHALLENGE_SHIFT) - TCP_CHALLENGE_UNITS)};

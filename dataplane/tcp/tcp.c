@@ -71,6 +71,7 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     check(cfg->recv_window_bytes >= cfg->mss_v4 && cfg->recv_window_bytes >= cfg->mss_v6);
     check(cfg->gso_bytes_max <= GW_TCP_GSO_BYTES_MAX);
     check(cfg->recv_window_bytes <= UINT32_C(1) << 29 && cfg->send_buffer_bytes <= 1u << 30);
+    check(cfg->keepalive_us < GW_WHEEL_AHEAD_US);
     struct gw_tcp *t = calloc(1, sizeof(*t));
     if (t == NULL)
         return -ENOMEM;
@@ -80,6 +81,8 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     t->emit = emit;
     t->emit_ctx = emit_ctx;
     t->cc = cfg->congestion_control == GW_TCP_CC_NEWRENO ? &tcp_cc_newreno : &tcp_cc_cubic;
+    if (t->cfg.keepalive_us == 0)
+        t->cfg.keepalive_us = TCP_KEEPALIVE_US;
     t->rcv_scale = scale_for(cfg->recv_window_bytes);
     t->kept_count_max = cfg->recv_window_bytes / 1024 + 16;
     t->iss_key = (struct gw_sipkey){derive(&cfg->key, "iss 0"), derive(&cfg->key, "iss 1")};
@@ -209,11 +212,22 @@ static struct conn *known(const struct gw_tcp *t, gw_conn i)
     return c;
 }
 
+/* A connection has one other end: no multicast, broadcast or unspecified address (RFC 9293, MUST-46). */
+static bool is_host(const struct gw_ip *ip)
+{
+    static const struct gw_ip none;
+    if (gw_ip_is_v4(ip))
+        return ip->b[12] != 0 && ip->b[12] < 224;
+    return ip->b[0] != 0xff && !gw_ip_eq(ip, &none);
+}
+
 int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple *tuple,
                    gw_conn *out)
 {
     struct gw_tcp_tuple own = *tuple;
     tcp_set_now(t, now_us);
+    if (!is_host(&own.remote))
+        return -EINVAL;
     if (own.local_port == 0 && !tcp_draw_port(t, &own))
         return -EADDRNOTAVAIL;
     if (tuple->local_port != 0 && tcp_table_find(t, tuple) != 0)
@@ -319,6 +333,30 @@ void gw_tcp_set_deadline(struct gw_tcp *t, gw_conn i, uint64_t at_us)
     }
     uint64_t last = t->now_us + GW_WHEEL_AHEAD_US;
     tcp_timer_set(t, c, TIMER_USER, gw_tick_at(at_us < last ? at_us : last));
+}
+
+void gw_tcp_set_nodelay(struct gw_tcp *t, gw_conn i, bool on)
+{
+    struct conn *c = known(t, i);
+    if (!on) {
+        c->flags |= CONN_NAGLE;
+        return;
+    }
+    c->flags &= ~(uint32_t)CONN_NAGLE;
+    if (!conn_is_dead(c))
+        tcp_dirty(t, c);
+}
+
+void gw_tcp_set_keepalive(struct gw_tcp *t, gw_conn i, bool on)
+{
+    struct conn *c = known(t, i);
+    /* There the timer is for the FIN that the peer owes. */
+    if (conn_is_dead(c) || c->state == STATE_FIN_WAIT_2)
+        return;
+    if (on)
+        tcp_keepalive_start(t, c);
+    else
+        tcp_timer_clear(c, TIMER_KEEP);
 }
 
 struct gw_tcp_queue gw_tcp_queue(const struct gw_tcp *t, gw_conn i)

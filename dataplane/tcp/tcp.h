@@ -65,6 +65,8 @@ struct gw_tcp_config {
     /* Most text that `emit` takes at once (at most GW_TCP_GSO_BYTES_MAX), to be cut into
      * segments below (GSO, TSO); 0: one segment. */
     uint32_t gso_bytes_max;
+    bool nagle;            /* connections begin with Nagle's algorithm: gw_tcp_set_nodelay */
+    uint64_t keepalive_us; /* silence before the first probe, where asked for; 0: two hours */
     /* Of several stacks on one port: whether the segments of such a connection come to this one. Asked
      * when a local port is drawn. NULL: all do. */
     bool (*lands_here)(void *ctx, const struct gw_tcp_tuple *t);
@@ -179,7 +181,7 @@ unsigned gw_tcp_flush(struct gw_tcp *t, uint64_t now_us);
 #define GW_TCP_DRAWN_PORTS      (65536u - GW_TCP_DRAWN_PORT_FIRST)
 /* Active open. With local_port 0 a port is drawn (RFC 6056, algorithm 3) that is free between these
  * addresses and `lands_here`; -EADDRNOTAVAIL, counted, when none was found among the next few hundred.
- * 0 and *out, or -EADDRINUSE, -ENOBUFS. */
+ * 0 and *out, or -EADDRINUSE, -ENOBUFS, -EINVAL (the remote address is no host's). */
 int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple *tuple,
                    gw_conn *out);
 /* Append bytes to the stream. On success the block belongs to the stack and goes back to the arena
@@ -200,6 +202,14 @@ void gw_tcp_read_resume(struct gw_tcp *t, gw_conn c);
 /* One deadline a connection for its user (0 clears): shares the connection's one timer. One that is
  * more than 19 hours ahead comes then. */
 void gw_tcp_set_deadline(struct gw_tcp *t, gw_conn c, uint64_t at_us);
+
+/* False: text that does not fill a segment waits while other text is under way (Nagle's algorithm,
+ * RFC 9293 section 3.7.4). Connections begin as the configuration says: without it, since users that
+ * hand over whole messages have nothing to gain. */
+void gw_tcp_set_nodelay(struct gw_tcp *t, gw_conn c, bool on);
+/* Probe a peer that says nothing (RFC 9293 section 3.8.4): after keepalive_us of silence every 75 s,
+ * and end the connection when nine probes were not answered. Connections begin without. */
+void gw_tcp_set_keepalive(struct gw_tcp *t, gw_conn c, bool on);
 
 struct gw_tcp_queue {
     uint64_t sent_end; /* stream position after the last byte given to gw_tcp_send */

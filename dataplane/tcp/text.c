@@ -30,7 +30,7 @@ static void ack_later(struct gw_tcp *t, struct conn *c)
         segment -= TCP_TIMESTAMP_BYTES;
     /* RFC 9293 section 3.8.6.3: at least every second full-sized segment. */
     if (c->rcv_nxt - c->rcv_acked >= 2 * segment) {
-        tcp_ack_now(t, c);
+        ack_at_once(t, c);
         return;
     }
     c->flags |= CONN_ACK_OWED;

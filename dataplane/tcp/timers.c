@@ -116,6 +116,44 @@ static void fin_wait_fire(struct gw_tcp *t, struct conn *c)
         tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(heard_us + TCP_FIN_WAIT_2_US));
 }
 
+static bool keepalive_applies(const struct conn *c)
+{
+    return c->state == STATE_ESTABLISHED || c->state == STATE_CLOSE_WAIT;
+}
+
+/* What is under way, or waits for a window, has a deadline of its own that tells a dead peer. */
+static bool is_watched(const struct conn *c)
+{
+    return c->flight_tail != 0 || c->rexmit != REXMIT_OFF;
+}
+
+static void keepalive_fire(struct gw_tcp *t, struct conn *c)
+{
+    if (!keepalive_applies(c))
+        return;
+    /* `heard` is coarse: the latest time that it can mean, so that no probe is early. */
+    uint64_t units = (t->now_us >> 20) - (uint32_t)(t->now_coarse - c->heard) + 1;
+    uint64_t due_us = (units << 20) + t->cfg.keepalive_us;
+    if (is_watched(c))
+        due_us = t->now_us + t->cfg.keepalive_us;
+    if (due_us <= t->now_us) {
+        if (c->unanswered >= TCP_KEEPALIVES_MAX) {
+            tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
+            return;
+        }
+        c->unanswered++;
+        c->flags |= CONN_PROBE;
+        tcp_dirty(t, c);
+        due_us = t->now_us + TCP_KEEPALIVE_NEXT_US;
+    }
+    tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(due_us));
+}
+
+void tcp_keepalive_start(struct gw_tcp *t, struct conn *c)
+{
+    tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(t->now_us + t->cfg.keepalive_us));
+}
+
 static void timer_fire(struct gw_tcp *t, struct conn *c, enum tcp_timer timer)
 {
     tcp_timer_clear(c, timer);
@@ -126,6 +164,8 @@ static void timer_fire(struct gw_tcp *t, struct conn *c, enum tcp_timer timer)
     case TIMER_KEEP:
         if (c->state == STATE_FIN_WAIT_2)
             fin_wait_fire(t, c);
+        else
+            keepalive_fire(t, c);
         break;
     case TIMER_USER:
         t->up.deadline(t->up_ctx, conn_index(t, c));
