@@ -16,14 +16,16 @@
 #include <unistd.h>
 
 #include "../dataplane/base/check.h"
-#include "../dataplane/base/siphash.h"
 #include "engine.h"
 #include "log_file.h"
+#include "own_log.h"
 #include "rocksdb_tuning.h"
 
 struct gw_engine {
     struct log_file *log;
     rocksdb_t *db;
+    int own_log; /* the lock of own_log_path, or negative */
+    char own_log_path[OWN_LOG_BYTES];
     bool damaged;
     char path[256], keys_path[256];
     char ingest_path[256]; /* the file that the spill thread is writing */
@@ -80,36 +82,6 @@ static int take_status(char *text)
 
 /* ---- open ---- */
 
-/* A directory in memory, the same one for each process of this user that opens this path. */
-static bool make_own_log(const char *path, char dir[64])
-{
-    struct gw_sipkey key = {0};
-    struct stat s;
-    snprintf(dir, 64, "/dev/shm/godwit-%016" PRIx64, gw_siphash(&key, path, strlen(path)));
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return false;
-    /* Others can write next to it: it must be ours, and no link. */
-    return lstat(dir, &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid() &&
-           (s.st_mode & 077) == 0;
-}
-
-/* Only while the engine is open: the last process that ends takes it along. */
-static void remove_own_log(const char *path)
-{
-    char dir[64], name[400];
-    if (!make_own_log(path, dir))
-        return;
-    DIR *d = opendir(dir);
-    struct dirent *f;
-    while (d != NULL && (f = readdir(d)) != NULL) {
-        snprintf(name, sizeof(name), "%s/%.255s", dir, f->d_name);
-        (void)unlink(name);
-    }
-    if (d != NULL)
-        closedir(d);
-    (void)rmdir(dir);
-}
-
 static char *open_db(struct gw_engine *e, const char *path, enum tuning_recovery recovery)
 {
     const char *names[GW_SPACE_COUNT];
@@ -119,8 +91,9 @@ static char *open_db(struct gw_engine *e, const char *path, enum tuning_recovery
         names[i] = cf_name((enum gw_space)i);
         options[i] = owned[i] = tuning_space((enum gw_space)i, e->cache);
     }
-    char own_log[64];
-    rocksdb_options_t *db = tuning_db(recovery, make_own_log(path, own_log) ? own_log : NULL);
+    if (e->own_log < 0)
+        e->own_log = own_log_open(path, e->own_log_path);
+    rocksdb_options_t *db = tuning_db(recovery, e->own_log >= 0 ? e->own_log_path : NULL);
     char *text = NULL;
     e->db = rocksdb_open_column_families(db, path, GW_SPACE_COUNT, names, options, e->cf, &text);
     rocksdb_options_destroy(db);
@@ -232,8 +205,7 @@ static void rocks_free(struct gw_engine **ep)
             rocksdb_column_family_handle_destroy(e->cf[i]);
     if (e->db != NULL)
         rocksdb_close(e->db);
-    if (e->db != NULL)
-        remove_own_log(e->keys_path);
+    own_log_close(&e->own_log, e->keys_path);
     rocksdb_writeoptions_destroy(e->write_sync);
     rocksdb_writeoptions_destroy(e->write_async);
     rocksdb_readoptions_destroy(e->read_any);
@@ -251,6 +223,7 @@ static struct gw_engine *engine_new(void)
 {
     struct gw_engine *e = calloc(1, sizeof(*e));
     check(e != NULL);
+    e->own_log = -1;
     e->cache = tuning_cache();
     e->write_sync = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(e->write_sync, 1);
@@ -332,6 +305,7 @@ static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o,
         return status;
     start_threads();
     keep_memory();
+    own_log_sweep();
     struct gw_engine *e = engine_new();
     snprintf(e->path, sizeof(e->path), "%s", o->path);
     snprintf(e->keys_path, sizeof(e->keys_path), "%s", keys);
