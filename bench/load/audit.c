@@ -235,8 +235,9 @@ static void log_message(struct audit *a, uint64_t now_us, const char *what, uint
                         uint32_t number, const char *detail)
 {
     if (a->config.log)
-        fprintf(a->config.log, "%" PRIu64 " %s %u %u %u %s\n", now_us, what, a->flows[flow].from,
-                a->flows[flow].to, number, detail);
+        fprintf(a->config.log, "%" PRIu64 " %s %u %u %u %s\n", now_us, what,
+                a->config.first_user + a->flows[flow].from,
+                a->config.first_user + a->flows[flow].to, number, detail);
 }
 
 /* By this the ledger knows the message. */
@@ -265,7 +266,8 @@ void audit_note(struct audit *a, uint64_t now_us, const char *what, uint32_t use
                 const char *detail)
 {
     if (a->config.log)
-        fprintf(a->config.log, "%" PRIu64 " %s %u %s\n", now_us, what, user, detail);
+        fprintf(a->config.log, "%" PRIu64 " %s %u %s\n", now_us, what,
+                a->config.first_user + user, detail);
 }
 
 static bool complete(const struct audit *a, uint8_t state)

@@ -54,6 +54,7 @@ struct audit_config {
     uint32_t body_bytes; /* of filler in each body */
     bool plain;          /* the filler is letters only, nothing that XML must escape */
     bool receipts;       /* a message is complete when its receipt came, too */
+    uint32_t first_user; /* number of the first one in the log */
     FILE *log;           /* NULL: none */
     /* A message of the flow was acknowledged, received or refused, or its receipt came; may be
      * NULL. */

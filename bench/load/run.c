@@ -464,6 +464,7 @@ static int open_run(struct run *run)
                                                   .body_bytes = o->bytes,
                                                   .plain = o->plain_text,
                                                   .receipts = o->receipts,
+                                                  .first_user = o->first,
                                                   .log = run->log,
                                                   .moved = on_moved,
                                                   .ctx = run});

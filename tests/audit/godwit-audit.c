@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The auditor: proves from the clients' logs, the ledger and the store that every acknowledged
- * message was delivered or waits, once and in order, and that the ledger agrees. Of a store that no
- * broker runs on: it is opened as a broker would open it after a crash.
+ * message was delivered or waits, once and in order, and that the ledger agrees. Without logs, that
+ * ledger and store agree. Of a store that no broker runs on: it is opened as a broker would open it
+ * after a crash.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -30,7 +31,7 @@ static int fail(const char *what)
 static void usage(FILE *out)
 {
     fputs(
-        "usage: godwit-audit --config FILE [--store DIR] [--users TEXT] [--lines N] LOG..\n"
+        "usage: godwit-audit --config FILE [--store DIR] [--users TEXT] [--lines N] [LOG]..\n"
         "\n"
         "  --config FILE  the broker's configuration: where store and master key are. The broker\n"
         "                 must not run.\n"
@@ -38,8 +39,8 @@ static void usage(FILE *out)
         "  --users TEXT   bare JIDs of the users in the logs, % for the name there (%)\n"
         "  --lines N      describe at most so many faults (20)\n"
         "\n"
-        "Logs are those of godwit-load --log. Status 0: all promises are kept; 1: not; 2: the\n"
-        "audit could not be made.\n",
+        "Logs are those of godwit-load --log; without any, ledger and store are held against each\n"
+        "other. Status 0: all promises are kept; 1: not; 2: the audit could not be made.\n",
         out);
 }
 
@@ -162,6 +163,7 @@ int main(int argc, char **argv)
         {"users", required_argument, NULL, 'u'},  {"lines", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},         {0}};
     const char *config = NULL, *path = NULL, *users = "%";
+    bool wrong = false;
     unsigned lines = 20;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'h') {
@@ -177,9 +179,9 @@ int main(int argc, char **argv)
         else if (o == 'l')
             lines = (unsigned)strtoul(optarg, NULL, 10);
         else
-            config = NULL, optind = argc;
+            wrong = true;
     }
-    if (config == NULL || optind == argc || strchr(users, '%') == NULL) {
+    if (wrong || config == NULL || strchr(users, '%') == NULL) {
         usage(stderr);
         return 2;
     }
