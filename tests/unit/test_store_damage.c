@@ -4,46 +4,17 @@
 #include <fcntl.h>
 #include <rocksdb/c.h>
 
-#include "../../storage/engine.h"
-#include "store_rig.h"
-
-/* The engine itself, below the store, on the same files. */
-static struct gw_engine *open_below(struct rig *rig, const struct gw_engine_ops **ops)
-{
-    *ops = gw_engine_by_name(rig->engine);
-    struct gw_engine_options o = {.path = rig->path,
-                                  .disk = rig->disk,
-                                  .sync = true,
-                                  .window_bytes_max = rig->cfg.window_bytes_max,
-                                  .report = rig_report,
-                                  .report_arg = rig};
-    struct gw_engine *e;
-    char err[256] = "";
-    cr_assert_eq((*ops)->open(&e, &o, err), 0, "%s", err);
-    return e;
-}
+#include "below_rig.h"
 
 static int nothing(void *arg, uint64_t number, struct gw_bytes segment)
 {
     return 0;
 }
 
-static void put_below(struct rig *rig, enum gw_space space, struct gw_bytes key,
-                      struct gw_bytes value)
-{
-    const struct gw_engine_ops *ops;
-    gw_store_free(&rig->store);
-    struct gw_engine *e = open_below(rig, &ops);
-    struct gw_batch *b = ops->batch_new(e);
-    ops->put(b, space, key, value);
-    cr_assert_eq(ops->write(e, b, true), 0);
-    ops->batch_free(&b);
-    ops->free(&e);
-}
-
 STORE_TEST(an_unknown_format_is_refused)
 {
     uint32_t format = 99;
+    gw_store_free(&rig->store);
     put_below(rig, GW_SPACE_META, GW_LIT("format"), gw_bytes(&format, sizeof(format)));
     char err[256] = "";
     cr_assert_eq(rig_try_open(rig, err), -ENOTSUP);
@@ -52,6 +23,7 @@ STORE_TEST(an_unknown_format_is_refused)
 
 STORE_TEST(a_state_that_makes_no_sense_is_refused)
 {
+    gw_store_free(&rig->store);
     put_below(rig, GW_SPACE_META, GW_LIT("state"), GW_LIT("?"));
     char err[256] = "";
     cr_assert_eq(rig_try_open(rig, err), -EBADMSG);
@@ -90,6 +62,7 @@ STORE_TEST(a_damaged_message_is_reported_and_the_rest_of_the_mailbox_is_read)
     uint8_t key[24];
     memcpy(key, &id, sizeof(id));
     gw_put_be64(key + 16, 2);
+    gw_store_free(&rig->store);
     put_below(rig, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)), GW_LIT("no record"));
     rig_open(rig);
     char got[256];

@@ -1,78 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store and its keys: what is sealed under which, and what a changed byte does. */
-#include "../../storage/engine.h"
-#include "keys_rig.h"
-
-/* ---- the engine itself, below the store, on the same files ---- */
-
-static struct gw_engine *open_below(struct rig *rig, const struct gw_engine_ops **ops)
-{
-    *ops = gw_engine_by_name(rig->engine);
-    struct gw_engine_options o = {.path = rig->path,
-                                  .disk = rig->disk,
-                                  .sync = true,
-                                  .window_bytes_max = rig->cfg.window_bytes_max,
-                                  .report = rig_report,
-                                  .report_arg = rig};
-    struct gw_engine *e;
-    char err[256] = "";
-    cr_assert_eq((*ops)->open(&e, &o, err), 0, "%s", err);
-    return e;
-}
-
-struct spilled {
-    uint8_t key[24], value[1024];
-    size_t len;
-};
-
-static void spilled_key(struct spilled *m, unsigned n, uint64_t position)
-{
-    struct gw_mailbox_id id = keys_mailbox(n);
-    memcpy(m->key, &id, sizeof(id));
-    gw_put_be64(m->key + 16, position);
-}
-
-static void get_spilled(struct keys_rig *rig, unsigned n, uint64_t position, struct spilled *m)
-{
-    const struct gw_engine_ops *ops;
-    struct gw_engine *e = open_below(&rig->store, &ops);
-    spilled_key(m, n, position);
-    cr_assert_eq(ops->get(e, GW_SPACE_MAILBOX, gw_bytes(m->key, sizeof(m->key)), m->value,
-                          sizeof(m->value), &m->len),
-                 0);
-    ops->free(&e);
-}
-
-static void put_below(struct keys_rig *rig, enum gw_space space, struct gw_bytes key,
-                      struct gw_bytes value)
-{
-    const struct gw_engine_ops *ops;
-    struct gw_engine *e = open_below(&rig->store, &ops);
-    struct gw_batch *b = ops->batch_new(e);
-    ops->put(b, space, key, value);
-    cr_assert_eq(ops->write(e, b, true), 0);
-    ops->batch_free(&b);
-    ops->free(&e);
-}
-
-static void put_spilled(struct keys_rig *rig, const struct spilled *m)
-{
-    put_below(rig, GW_SPACE_MAILBOX, gw_bytes(m->key, sizeof(m->key)),
-              gw_bytes(m->value, m->len));
-}
-
-/* A process with the same key ring opens the store again after its files were changed. */
-static void close_store(struct keys_rig *rig)
-{
-    gw_store_free(&rig->store.store);
-    gw_keyring_free(&rig->store.cfg.keys);
-}
-
-static void open_store(struct keys_rig *rig)
-{
-    keys_open_ring(rig);
-    rig_open(&rig->store);
-}
+#include "below_rig.h"
 
 /* ---- the usual ---- */
 
@@ -324,7 +252,7 @@ KEYS_TEST(a_moved_key_opens_nothing)
     memcpy(key + 1, &id, sizeof(id));
     /* With the identity as it was, and made to fit. */
     for (int i = 0; i < 2; i++) {
-        put_below(rig, GW_SPACE_KEYS, gw_bytes(key, 17), gw_bytes(value, len));
+        put_below(&rig->store, GW_SPACE_KEYS, gw_bytes(key, 17), gw_bytes(value, len));
         open_store(rig);
         keys_assert_mailbox(rig, 1, 0, "");
         cr_assert_gt(keys_counter(rig, "damaged"), 0);
@@ -423,14 +351,14 @@ KEYS_TEST(a_damaged_key_of_the_ring_is_refused)
     cr_assert_eq(ops->get(e, GW_SPACE_KEYS, gw_bytes(key, 5), value, sizeof(value), &len), 0);
     ops->free(&e);
     value[len - 1] ^= 1;
-    put_below(rig, GW_SPACE_KEYS, gw_bytes(key, 5), gw_bytes(value, len));
+    put_below(&rig->store, GW_SPACE_KEYS, gw_bytes(key, 5), gw_bytes(value, len));
     keys_open_ring(rig);
     char err[256] = "";
     cr_assert_eq(rig_try_open(&rig->store, err), -EBADMSG);
     cr_assert_not_null(strstr(err, "damaged"), "%s", err);
     gw_keyring_free(&rig->store.cfg.keys);
     value[len - 1] ^= 1;
-    put_below(rig, GW_SPACE_KEYS, gw_bytes(key, 5), gw_bytes(value, len));
+    put_below(&rig->store, GW_SPACE_KEYS, gw_bytes(key, 5), gw_bytes(value, len));
     open_store(rig);
 }
 
