@@ -107,6 +107,10 @@ const struct setting config_settings[] = {
     FLAG("xmpp", delivered_when_handed_over, "true",
          "A client that offers neither stream management nor answers to pings: count a message as "
          "delivered once TCP has acknowledged it. False: keep it until a better client comes."),
+    NUMBER("xmpp", repeats_max, "1048576", 0, 268435456,
+           "Messages that are remembered, the newest, to know those that their senders repeat because "
+           "no acknowledgement came: they are acknowledged and not delivered again. 0: none."),
+    NUMBER("xmpp", repeat_window_s, "600", 1, 86400, "Seconds for which they are."),
 
     TEXT("store", store_engine, SETTING_STRING, false, "rocksdb", 32, engine_names,
          "Where messages and accounts are kept; mem is lost at the end of the process."),

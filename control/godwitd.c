@@ -18,6 +18,7 @@
 #include "../dataplane/port/eal.h"
 #include "../dataplane/port/ports.h"
 #include "../dataplane/xmpp/jid.h"
+#include "clock.h"
 #include "control.h"
 #include "offline.h"
 
@@ -129,10 +130,10 @@ static int open_store(struct broker *b)
     return 0;
 }
 
-static uint32_t limit_of_lcore(const struct gw_config *c)
+static uint32_t limit_of_lcore(const struct gw_config *c, uint32_t all)
 {
     /* RSS does not share out evenly: each gets an eighth more than its part. */
-    uint32_t part = c->connection_limit / c->lcore_count;
+    uint32_t part = all / c->lcore_count;
     return c->lcore_count == 1 ? part : part + part / 8 + 64;
 }
 
@@ -140,7 +141,7 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
 {
     const struct gw_config *c = b->config;
     uint8_t key[32];
-    uint32_t limit = limit_of_lcore(c);
+    uint32_t limit = limit_of_lcore(c, c->connection_limit);
     *x = (struct gw_xmpp_config){
         .domain = gw_jid_full(&b->domain),
         .allow_plain = c->allow_plain,
@@ -157,12 +158,17 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .mailbox_bytes_max = c->mailbox_bytes_max,
         .mailbox_age_us = (uint64_t)c->mailbox_age_s * 1000000,
         .expire_before_us = &b->expire_before_us,
+        .repeats_limit = c->repeats_max > 0 ? limit_of_lcore(c, c->repeats_max) : 0,
+        .repeat_window_us = (uint64_t)c->repeat_window_s * 1000000,
         .scram_iterations = c->scram_iterations,
     };
     gw_keyring_derive(b->keys, "home of an account", key);
     memcpy(&x->home_key, key, sizeof(x->home_key));
     gw_keyring_derive(b->keys, "salt of an unknown user", key);
     memcpy(&x->salt_key, key, sizeof(x->salt_key));
+    gw_keyring_derive(b->keys, "fingerprint of a message", key);
+    memcpy(&x->name_key, key, sizeof(x->name_key));
+    memcpy(&x->content_key, key + sizeof(x->name_key), sizeof(x->content_key));
     explicit_bzero(key, sizeof(key));
 }
 
@@ -206,6 +212,17 @@ static int open_cores(struct broker *b)
         v->set_count += gw_ports_counter_sets(b->ports, i, v->sets + v->set_count);
     }
     return 0;
+}
+
+/* Without it some of what senders repeat may come twice: no reason to refuse all the rest. */
+static void recall(struct broker *b)
+{
+    struct gw_store_client *client = gw_store_client(b->store, b->config->lcore_count);
+    uint64_t segment_next = gw_store_state(b->store).segment_next;
+    int err = gw_cores_recall(b->cores, client, b->sealer, segment_next, clock_wall_us());
+    if (err != 0)
+        fprintf(stderr, "godwitd: not all of what was stored lately is remembered: %s\n",
+                strerror(-err));
 }
 
 /* ---- running ---- */
@@ -276,6 +293,8 @@ static int start(struct broker *b)
         err = gw_sealer_open(&b->job_sealer, GW_SEAL_IPSEC_MB, JOB_SEALER);
     if (err == 0)
         err = open_cores(b);
+    if (err == 0)
+        recall(b);
     return err == 0 ? launch(b) : err;
 }
 

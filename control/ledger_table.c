@@ -234,6 +234,9 @@ const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw
         r = find_id(t, e->from, e->to, e->id);
         set_time(r, RECEIPT_displayed, e->time_us);
         break;
+    case GW_EVENT_REPEATED:
+        r = find_id(t, e->from, e->to, e->id);
+        break;
     case GW_EVENT_COUNT:
         check(!"an event of no kind");
     }

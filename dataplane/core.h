@@ -47,6 +47,12 @@ int gw_cores_open(struct gw_cores **out, const struct gw_core_config *cfg, char 
 /* When no lcore runs any more. */
 void gw_cores_free(struct gw_cores **c);
 
+/* The messages that were stored lately are known again, so that their repeats are: from the events of
+ * the segments below segment_next. Before the first pass; blocks, for as long as reading them takes:
+ * at most repeats_limit messages a lcore, and none behind the window. 0 or the store's error. */
+int gw_cores_recall(struct gw_cores *c, struct gw_store_client *client, struct gw_sealer *sealer,
+                    uint64_t segment_next, uint64_t wall_us);
+
 struct gw_core *gw_cores_at(struct gw_cores *c, unsigned index);
 /* Its counters with those of the port left out: they are the port's maker's to add. */
 void gw_core_view(struct gw_core *c, struct gw_lcore_view *out);

@@ -4,8 +4,10 @@
  * record a segment, so that the ledger is exactly as durable, and as ordered, as the messages.
  *
  * stored carries the sender's and recipient's bare JIDs, the message id and when it was accepted;
- * delivered, and expired (it was too old), name the message by mailbox and position; received (XEP-0184) and displayed (XEP-0333)
- * name it by the recipient that answers, the original sender and the original id.
+ * delivered, and expired (it was too old), name the message by mailbox and position; received
+ * (XEP-0184) and displayed (XEP-0333) name it by the recipient that answers, the original sender and the
+ * original id; repeated names, as stored does, a message that came again from its sender and was not
+ * stored again.
  */
 #ifndef GW_STORAGE_EVENT_H
 #define GW_STORAGE_EVENT_H
@@ -19,7 +21,8 @@
     X(DELIVERED, delivered)                                                                        \
     X(RECEIVED, received)                                                                          \
     X(DISPLAYED, displayed)                                                                        \
-    X(EXPIRED, expired)
+    X(EXPIRED, expired)                                                                            \
+    X(REPEATED, repeated)
 
 enum gw_event_kind {
 #define X(upper, lower) GW_EVENT_##upper,
@@ -28,14 +31,26 @@ enum gw_event_kind {
         GW_EVENT_COUNT
 };
 
+/* By which a message is known when its sender repeats it: keyed hashes of who sent it to whom under
+ * which id, and of that and what it says. All zero: none. See dataplane/xmpp/repeats.h. */
+struct gw_fingerprint {
+    uint64_t name, content;
+};
+
+static inline bool gw_fingerprint_is_set(const struct gw_fingerprint *f)
+{
+    return (f->name | f->content) != 0;
+}
+
 struct gw_event {
     enum gw_event_kind kind;
     uint64_t time_us; /* wall clock; STORED: when accepted (stored is the segment's durable time) */
     /* STORED, DELIVERED, EXPIRED: the message. Others: zero. */
     struct gw_mailbox_id mailbox;
     uint64_t position;
-    /* STORED: sender, recipient, id. RECEIVED, DISPLAYED: from = original sender, to = who answers,
-     * id = the original message's. DELIVERED, EXPIRED: empty. */
+    struct gw_fingerprint fingerprint; /* STORED */
+    /* STORED, REPEATED: sender, recipient, id. RECEIVED, DISPLAYED: from = original sender, to = who
+     * answers, id = the original message's. DELIVERED, EXPIRED: empty. */
     struct gw_bytes from, to, id; /* each at most 65,535 bytes */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Deliberate mistakes, one at a time, by the build option `mutant`: to show that the tests and the
- * auditor would notice them. In any other build each is constant false. A mutant cannot be
- * installed.
+ * auditor would notice them; forget_repeats in the simulation alone. In any other build each is
+ * constant false. A mutant cannot be installed.
  */
 #ifndef GW_STORAGE_MUTANT_H
 #define GW_STORAGE_MUTANT_H
@@ -13,6 +13,7 @@
 #define GW_MUTANT_swap_two  3  /* a mailbox is read with its first two messages in the wrong order \
                                 */
 #define GW_MUTANT_drop_spill 4 /* one message of each spill is not written */
+#define GW_MUTANT_forget_repeats 5 /* after a start nothing is known of what was stored before */
 
 #ifndef GW_MUTANT
 #define GW_MUTANT GW_MUTANT_none

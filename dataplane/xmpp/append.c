@@ -159,6 +159,7 @@ static struct gw_event stored_event(const struct gw_stanza *s)
         .kind = GW_EVENT_STORED,
         .time_us = s->accepted_us,
         .position = s->position,
+        .fingerprint = s->fingerprint,
         .from = gw_stanza_from_bare(s),
         .to = gw_stanza_to_bare(s),
         .id = gw_stanza_id(s),
@@ -177,6 +178,17 @@ static struct gw_event answer_event(const struct gw_stanza *s)
     };
 }
 
+static struct gw_event repeated_event(const struct gw_stanza *s)
+{
+    return (struct gw_event){
+        .kind = GW_EVENT_REPEATED,
+        .time_us = s->accepted_us,
+        .from = gw_stanza_from_bare(s),
+        .to = gw_stanza_to_bare(s),
+        .id = gw_stanza_id(s),
+    };
+}
+
 static bool is_answer(const struct gw_stanza *s)
 {
     return (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) != 0;
@@ -191,6 +203,18 @@ size_t gw_home_message_event_len(const struct gw_stanza *s)
         len += gw_event_packed_len(&e);
     }
     return len;
+}
+
+size_t gw_home_repeated_event_len(const struct gw_stanza *s)
+{
+    struct gw_event e = repeated_event(s);
+    return gw_event_packed_len(&e);
+}
+
+void gw_home_append_repeated(struct gw_lcore *l, const struct gw_stanza *s)
+{
+    struct gw_event e = repeated_event(s);
+    add_event(l->home, &e);
 }
 
 bool gw_home_can_append_removal(struct gw_lcore *l, unsigned n)

@@ -29,6 +29,8 @@ static int open_tables(struct gw_lcore *l, enum gw_region_pages pages)
         err = gw_slab_open(&h->waits, "waits", sizeof(struct gw_home_wait), posts, pages);
     if (err == 0)
         err = gw_region_open(&h->bucket_region, "buckets", buckets * sizeof(uint32_t), pages);
+    if (err == 0)
+        err = gw_repeats_open(&h->repeats, cfg->repeats_limit, pages);
     h->buckets = h->bucket_region.base;
     h->bucket_mask = buckets - 1;
     h->pending = calloc(posts, sizeof(*h->pending));
@@ -64,6 +66,7 @@ void gw_home_free(struct gw_lcore *l)
     gw_slab_close(&h->sessions);
     gw_slab_close(&h->waits);
     gw_region_close(&h->bucket_region);
+    gw_repeats_close(&h->repeats);
     free(h->pending);
     free(h->backlog);
     free(h->events);

@@ -15,6 +15,7 @@
 #include "expiry.h"
 #include "post.h"
 #include "quota.h"
+#include "repeats.h"
 #include "stanza.h"
 
 #define GW_SEGMENT_BYTES       (512u << 10) /* the largest stanza fits with room to spare */
@@ -116,6 +117,7 @@ struct gw_pending {
     struct gw_post post; /* STANZA or PRESENCE */
     uint32_t account;
     bool stored;
+    bool repeated;    /* of one that came before: to be settled, and nothing else */
     uint64_t segment; /* dealt with when this one is durable */
 };
 
@@ -162,6 +164,8 @@ struct gw_home {
     struct gw_seal_op *seals;
     uint8_t (*aads)[GW_RECORD_AAD_BYTES];
     unsigned seal_count;
+
+    struct gw_repeats repeats;
 
     struct gw_read_slot reads[GW_READS_UNDER_WAY];
     uint32_t read_head, read_tail; /* sessions whose mailbox is to be read */
@@ -307,6 +311,9 @@ void gw_home_append_removal(struct gw_lcore *l, const struct gw_mailbox_id *mail
 void gw_home_append_account_removal(struct gw_lcore *l, uint32_t account, enum gw_event_kind why,
                                     const uint64_t *positions, unsigned n);
 void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c);
+/* Add the event that a message has come again. The caller has asked gw_home_can_append. */
+void gw_home_append_repeated(struct gw_lcore *l, const struct gw_stanza *s);
+size_t gw_home_repeated_event_len(const struct gw_stanza *s);
 /* What its record counts for in the mailbox. */
 static inline uint32_t gw_home_record_bytes(const struct gw_stanza *s)
 {

@@ -8,6 +8,8 @@
 
 #define NS_RECEIPTS   GW_LIT("urn:xmpp:receipts")
 #define NS_MARKERS    GW_LIT("urn:xmpp:chat-markers:0")
+#define NS_DELAY      GW_LIT("urn:xmpp:delay")
+#define NS_SID        GW_LIT("urn:xmpp:sid:0")
 #define NS_CHATSTATES GW_LIT("http://jabber.org/protocol/chatstates")
 
 /* ---- common ---- */
@@ -149,6 +151,34 @@ static void look_inside(const struct gw_lcore *l, struct gw_stanza_form *f, char
     }
 }
 
+/* One hash after the other: the key of each has what came before in it. */
+static uint64_t hash_on(const struct gw_sipkey *key, uint64_t before, struct gw_bytes b)
+{
+    struct gw_sipkey k = {key->k0 ^ before, key->k1 ^ b.len};
+    return gw_siphash(&k, b.p, b.len);
+}
+
+/* What a repeat of it would have as well (repeats.h); none when it has no id of any kind. */
+static struct gw_fingerprint fingerprint(const struct gw_lcore *l, gw_conn c,
+                                         const struct gw_jid_text *to)
+{
+    const struct gw_xml *x = l->xml;
+    const struct gw_xml_attr *id = gw_xml_attr(x, 0, GW_LIT("id"));
+    struct gw_fingerprint f;
+    bool has_id = id != NULL;
+    f.name = hash_on(&l->cfg->name_key, 0, gw_edge_bare(l, c));
+    f.name = hash_on(&l->cfg->name_key, f.name, gw_jid_full(to));
+    if (id != NULL)
+        f.name = hash_on(&l->cfg->name_key, f.name, id->value);
+    f.content = f.name;
+    for (gw_xml_node n = gw_xml_child(x, 0); n != GW_XML_NONE; n = gw_xml_next(x, n)) {
+        has_id = has_id || gw_xml_is(x, n, GW_LIT("origin-id"), NS_SID);
+        if (!gw_xml_is(x, n, GW_LIT("delay"), NS_DELAY))
+            f.content = hash_on(&l->cfg->content_key, f.content, x->nodes[n].raw);
+    }
+    return has_id ? f : (struct gw_fingerprint){0};
+}
+
 static enum gw_condition check_message(struct gw_lcore *l, const struct gw_jid_text *to, int has_to,
                                        enum gw_stanza_type type)
 {
@@ -174,5 +204,7 @@ enum gw_handled gw_edge_message(struct gw_lcore *l, gw_conn c)
         return gw_edge_settle_here(l, c, why);
     struct gw_stanza_form f = {.kind = GW_STANZA_MESSAGE, .type = type};
     look_inside(l, &f, ref, sizeof(ref));
+    if (f.flags & GW_STANZA_STORE && l->cfg->repeats_limit > 0)
+        f.fingerprint = fingerprint(l, c, &to);
     return gw_edge_route(l, c, &to, &f);
 }

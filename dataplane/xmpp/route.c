@@ -23,13 +23,14 @@ void gw_home_return(struct gw_lcore *l, struct gw_post *p, bool settle, enum gw_
 
 /* ---- in ---- */
 
-static void enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p, bool stored)
+static struct gw_pending *enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p)
 {
     struct gw_home *h = l->home;
     check(h->pending_count <= h->pending_mask);
-    h->pending[(h->pending_head + h->pending_count++) & h->pending_mask] = (struct gw_pending){
-        .post = *p, .account = account, .stored = stored, .segment = gw_home_last_number(l)};
+    struct gw_pending *e = &h->pending[(h->pending_head + h->pending_count++) & h->pending_mask];
+    *e = (struct gw_pending){.post = *p, .account = account, .segment = gw_home_last_number(l)};
     gw_home_account_hold(l, account);
+    return e;
 }
 
 static void set_aside(struct gw_lcore *l, const struct gw_post *p)
@@ -60,6 +61,33 @@ static bool has_room(struct gw_lcore *l, uint32_t account, struct gw_post *p, bo
     return false;
 }
 
+/* A stream's name in the table of repeats; never 0. */
+static uint32_t stream_of(const struct gw_ref *conn)
+{
+    uint64_t name = (uint64_t)conn->lcore << 48 | (uint64_t)conn->index << 16 | conn->generation;
+    return (uint32_t)(name * UINT64_C(0x9e3779b97f4a7c15) >> 32) | 1;
+}
+
+static bool is_repeated(const struct gw_lcore *l, const struct gw_stanza *s)
+{
+    uint64_t window_us = l->cfg->repeat_window_us;
+    uint64_t since_us = l->wall_us > window_us ? l->wall_us - window_us : 0;
+    return (s->flags & GW_STANZA_STORE) != 0 && gw_fingerprint_is_set(&s->fingerprint) &&
+           gw_repeats_has(&l->home->repeats, &s->fingerprint, stream_of(&s->conn), since_us);
+}
+
+/* It is settled when the first one is durable, which was appended before. False: no room. */
+static bool accept_repeated(struct gw_lcore *l, uint32_t account, const struct gw_post *p)
+{
+    const struct gw_stanza *s = gw_post_stanza(l, p);
+    if (!gw_home_can_append(l, 0, gw_home_repeated_event_len(s)))
+        return false;
+    gw_home_append_repeated(l, s);
+    GW_COUNT(l->home_count.repeated);
+    enqueue(l, account, p)->repeated = true;
+    return true;
+}
+
 /* False: it must wait for room in a segment, or for its account. */
 static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *p)
 {
@@ -72,6 +100,8 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
         gw_home_return(l, p, true, silent ? GW_CONDITION_NONE : GW_CONDITION_SERVICE_UNAVAILABLE);
         return true;
     }
+    if (is_repeated(l, s))
+        return accept_repeated(l, account, p);
     bool store = (s->flags & GW_STANZA_STORE) != 0;
     if (store && !gw_store_accepts(l->store)) {
         GW_COUNT(l->home_count.refused_closed);
@@ -85,8 +115,10 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
         if (!gw_home_can_append(l, s->sealed_len, gw_home_message_event_len(s)))
             return false;
         gw_home_append_message(l, account, s);
+        if (gw_fingerprint_is_set(&s->fingerprint))
+            gw_repeats_add(&l->home->repeats, &s->fingerprint, stream_of(&s->conn), l->wall_us);
     }
-    enqueue(l, account, p, store);
+    enqueue(l, account, p)->stored = store;
     return true;
 }
 
@@ -168,7 +200,7 @@ static void own_presence(struct gw_lcore *l, struct gw_post *p)
     if (i == 0)
         gw_home_return(l, p, true, GW_CONDITION_NONE);
     else
-        enqueue(l, gw_home_session(l, i)->account, p, false);
+        (void)enqueue(l, gw_home_session(l, i)->account, p);
 }
 
 /* False: it must wait for room in a segment. */
@@ -296,7 +328,9 @@ unsigned gw_home_drain(struct gw_lcore *l)
         h->pending_head++;
         h->pending_count--;
         n++;
-        if (e.stored)
+        if (e.repeated)
+            gw_home_return(l, &e.post, true, GW_CONDITION_NONE);
+        else if (e.stored)
             stored(l, e.account, &e.post);
         else if (e.post.op == GW_POST_PRESENCE)
             gw_home_presence(l, &e.post);

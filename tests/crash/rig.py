@@ -230,7 +230,7 @@ class Load:
     def complaints(self, result, refusals=False):
         """What both verdicts, godwit-load's and that of its log, find wrong."""
         names = ["lost", "duplicated", "reordered", "altered", "misdelivered", "incomplete",
-                 "foreign"] + ([] if refusals else ["refused"])
+                 "foreign", "repeated"] + ([] if refusals else ["refused"])
         wrong = [f"{name}: {result[name]}" for name in names if result[name] != 0]
         if result["failure"]:
             wrong.append(f"godwit-load failed: {result['failure']}")

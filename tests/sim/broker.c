@@ -15,7 +15,9 @@
 #define WALL_AHEAD_US UINT64_C(1700000000000000) /* of the world's clock */
 #define OWN_SEALER    1001u /* a nonce thread that no lcore has */
 
-enum { CONNS_MAX = 64, ACCOUNTS_MAX = 64, REQUESTS_MAX = 256, NEIGHBOURS_MAX = 16 };
+#define REPEAT_WINDOW_US UINT64_C(600000000)
+
+enum { REPEATS_MAX = 1 << 16, CONNS_MAX = 64, ACCOUNTS_MAX = 64, REQUESTS_MAX = 256, NEIGHBOURS_MAX = 16 };
 
 /* ---- what all runs of this program share ---- */
 
@@ -145,7 +147,11 @@ static void open_cores(struct broker *b)
                  .session_limit = CONNS_MAX,
                  .mailbox_messages_max = b->cfg.mailbox_messages_max,
                  .mailbox_bytes_max = b->cfg.mailbox_bytes_max,
-                 .scram_iterations = GW_SCRAM_ITERATIONS_MIN},
+                 .repeats_limit = REPEATS_MAX,
+                 .repeat_window_us = REPEAT_WINDOW_US,
+                 .scram_iterations = GW_SCRAM_ITERATIONS_MIN,
+                 .name_key = {1, 2},
+                 .content_key = {3, 4}},
         .keys = b->keys,
         .deriver = deriver(),
         .ports = ports,
@@ -165,6 +171,9 @@ void broker_start(struct broker *b)
     open_store(b);
     open_cores(b);
     check(gw_sealer_open(&b->sealer, GW_SEAL_IPSEC_MB, OWN_SEALER) == 0);
+    check(gw_cores_recall(b->cores, gw_store_client(b->store, b->cfg.lcores + BROKER_OWN_CLIENT),
+                          b->sealer, gw_store_state(b->store).segment_next,
+                          broker_wall_us(b)) == 0);
     nic_power(b->nic, true);
 }
 

@@ -181,10 +181,9 @@ static void new_copy(struct promises *p, struct message *m, const struct promise
     struct arrived *copy = &m->arrived[m->arrived_count++];
     copy->session = a->session;
     memcpy(copy->stanza_id, a->stanza_id, strlen(a->stanza_id) + 1);
-    if (m->arrived_count > m->sent)
-        found(p, m, "came in %u copies and was sent %u times", m->arrived_count, m->sent);
+    if (m->arrived_count > 1)
+        found(p, m, "came in %u copies, sent %u times", m->arrived_count, m->sent);
     p->counts.received += m->arrived_count == 1;
-    p->counts.repeated += m->arrived_count > 1;
 }
 
 /* Whether it must keep its place behind those that were sent before it for the first time. */
@@ -271,12 +270,12 @@ static void stored(struct promises *p, const struct gw_event *e)
     for (unsigned i = 0; i < m->stored_count; i++)
         if (m->stored[i].position == e->position)
             found(p, m, "is in the ledger twice at position %" PRIu64, e->position);
-    if (m->stored_count == COPIES_MAX || m->stored_count == m->sent) {
-        found(p, m, "was stored more than %u times, and sent %u times", m->stored_count, m->sent);
+    if (m->stored_count > 0) {
+        found(p, m, "was stored once more, and sent %u times", m->sent);
         return;
     }
     struct flow *f = &p->flows[m->from][m->to];
-    if (m->stored_count == 0 && is_in_order(p, m) && m->number < f->stored_max)
+    if (is_in_order(p, m) && m->number < f->stored_max)
         found(p, m, "was stored after number %u", f->stored_max);
     if (m->number > f->stored_max)
         f->stored_max = m->number;
@@ -320,6 +319,8 @@ void promises_event(struct promises *p, const struct gw_event *e, uint64_t durab
         stored(p, e);
     else if (e->kind == GW_EVENT_DELIVERED)
         delivered(p, e, durable_us);
+    else if (e->kind == GW_EVENT_REPEATED)
+        p->counts.repeated++;
 }
 
 void promises_mailbox(struct promises *p, unsigned person, const struct gw_mailbox_id *id)

@@ -96,7 +96,7 @@ struct sim {
     X(messages, "messages")                                           \
     X(refused, "messages that were refused")                          \
     X(redelivered, "deliveries repeated with the same stanza-id")     \
-    X(repeated, "messages stored twice, since they were sent twice")  \
+    X(repeated, "messages sent twice and stored once")                \
     X(fleeting, "stanzas that arrived and are not stored")            \
     X(vanished, "clients that went without a word")                   \
     X(deferred, "deliveries put off: the client did not read")        \

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages that a home has stored lately, by fingerprint: so that one which its sender repeats,
+ * because it does not know that the first was stored, is acknowledged and not stored again.
+ *
+ * A repeat has the sender's and the recipient's address, an id (its attribute, or an origin-id,
+ * XEP-0359) and all of its content in common with one that is not older than the window, and comes by
+ * another stream: nobody repeats what they have sent by the same one. A message without an id has no
+ * fingerprint. What a client adds when it repeats, a delay (XEP-0203), is not part of it.
+ *
+ * The oldest leaves when there is no room, and counts as new when it comes again after that. Each
+ * stored event carries its fingerprint, so after a start gw_cores_recall makes the same table of the
+ * ledger. One of a home lcore; never blocks.
+ */
+#ifndef GW_XMPP_REPEATS_H
+#define GW_XMPP_REPEATS_H
+
+#include "../../storage/event.h"
+#include "../base/region.h"
+
+struct gw_repeat {
+    struct gw_fingerprint fingerprint;
+    uint32_t stream; /* by which it came; 0: of an earlier process */
+    uint32_t time_s; /* wall clock */
+    uint32_t next;   /* of its bucket; index + 1 */
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct gw_repeat) == 32, "two a cache line");
+
+struct gw_repeats {
+    struct gw_repeat *ring;
+    uint32_t *buckets; /* index + 1 of the newest */
+    uint32_t limit;    /* 0: nothing is remembered */
+    uint32_t bucket_mask;
+    uint32_t head; /* of the oldest, when it is full: of the next to be written */
+    uint32_t count;
+    struct gw_region region;
+};
+
+/* Room for `limit` messages. 0 or -ENOMEM. */
+int gw_repeats_open(struct gw_repeats *r, uint32_t limit, enum gw_region_pages pages);
+void gw_repeats_close(struct gw_repeats *r);
+
+/* Whether such a message came by another stream since since_us. */
+bool gw_repeats_has(const struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
+                    uint64_t since_us);
+void gw_repeats_add(struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
+                    uint64_t time_us);
+
+#endif
