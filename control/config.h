@@ -76,6 +76,7 @@ struct gw_config {
     uint32_t reserve_mib;    /* free space below which new messages are refused; default 1024 */
     uint32_t mailbox_messages_max; /* default 10000 */
     uint64_t mailbox_bytes_max;    /* default 64 MiB */
+    uint32_t mailbox_share_percent; /* default 50 */
     uint32_t mailbox_age_s;        /* default 30 days; 0: for ever */
 
     /* control */

@@ -140,6 +140,9 @@ const struct setting config_settings[] = {
            "Messages that may wait for one account; more are refused."),
     NUMBER("store", mailbox_bytes_max, "67108864", 65536, INT64_C(1) << 40,
            "Bytes that may wait for one account; more are refused."),
+    NUMBER("store", mailbox_share_percent, "50", 10, 100,
+           "Percent of a mailbox that messages of one sender may take; more of them are refused, while "
+           "others' are taken. 100: all of it."),
     NUMBER("store", mailbox_age_s, "2592000", 0, 315360000,
            "Seconds that a message may wait; then it is never delivered, and removed. 0: for ever."),
 

@@ -156,6 +156,7 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .session_limit = limit,
         .mailbox_messages_max = c->mailbox_messages_max,
         .mailbox_bytes_max = c->mailbox_bytes_max,
+        .mailbox_share_percent = c->mailbox_share_percent,
         .mailbox_age_us = (uint64_t)c->mailbox_age_s * 1000000,
         .expire_before_us = &b->expire_before_us,
         .repeats_limit = c->repeats_max > 0 ? limit_of_lcore(c, c->repeats_max) : 0,
@@ -164,6 +165,8 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
     };
     gw_keyring_derive(b->keys, "home of an account", key);
     memcpy(&x->home_key, key, sizeof(x->home_key));
+    gw_keyring_derive(b->keys, "mark of a sender", key);
+    memcpy(&x->mark_key, key, sizeof(x->mark_key));
     gw_keyring_derive(b->keys, "salt of an unknown user", key);
     memcpy(&x->salt_key, key, sizeof(x->salt_key));
     gw_keyring_derive(b->keys, "fingerprint of a message", key);

@@ -222,6 +222,18 @@ void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
     merge_close(&x);
 }
 
+static void count_record(struct gw_mailbox_count *count, const struct gw_record_head *r)
+{
+    uint32_t len = head_len(r);
+    uint64_t cost = len > count->cost_min ? len : count->cost_min;
+    uint16_t mark;
+    memcpy(&mark, (const uint8_t *)r + offsetof(struct gw_record_head, aux), sizeof(mark));
+    count->messages++;
+    count->bytes += len;
+    count->of_mark += mark != 0 && mark == count->mark ? cost : 0;
+    gw_marks_add(&count->marks, mark, cost);
+}
+
 void mailbox_count(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done)
 {
@@ -232,8 +244,7 @@ void mailbox_count(struct gw_store *s, const struct gw_store_request *r,
     const struct gw_record_head *record = NULL;
     done->next = r->from;
     for (unsigned n = 0; n < COUNT_SLICE && !x.err && (record = merge_peek(&x)) != NULL; n++) {
-        count->messages++;
-        count->bytes += head_len(record);
+        count_record(count, record);
         done->next = head_position(record) + 1;
         merge_next(&x);
     }

@@ -49,7 +49,7 @@ struct gw_record_head {
     uint32_t len; /* head and body, without the padding to 8 */
     uint8_t kind;
     uint8_t flags;
-    uint16_t aux; /* REMOVE: number of ranges */
+    uint16_t aux; /* REMOVE: number of ranges; MESSAGE: the sender's mark in this mailbox, or 0 */
     uint64_t position;
     struct gw_mailbox_id mailbox;
     uint32_t incarnation;  /* which key; 0 for clear records */

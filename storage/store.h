@@ -22,6 +22,7 @@
 
 #include "../dataplane/base/counters.h"
 #include "keys.h"
+#include "marks.h"
 
 struct gw_store;
 struct gw_store_client;
@@ -167,10 +168,16 @@ struct gw_store_completion {
     uint32_t reserved2;
 };
 
-/* Zero begins a count. */
+/* Zero begins a count; the caller may ask for more by setting what comes first. */
 struct gw_mailbox_count {
+    uint64_t cost_min; /* what a message costs its sender at least, in bytes */
+    uint16_t mark;     /* of a sender of whom it is to be said exactly */
+    uint16_t reserved[3];
+
     uint64_t messages;
-    uint64_t bytes; /* of their records: head and sealed body */
+    uint64_t bytes;   /* of their records: head and sealed body */
+    uint64_t of_mark; /* the cost of that sender's */
+    struct gw_marks marks; /* the senders with most */
 };
 
 #define GW_EXPIRED_MAX 128

@@ -63,6 +63,7 @@ static void forget(struct gw_lcore *l, uint32_t i)
         at = &gw_home_account(l, *at)->chain;
     *at = a->chain;
     gw_arena_put(l->arena, a->jid_block);
+    gw_arena_put(l->arena, a->share_block);
     gw_slab_free(&l->home->accounts, i);
 }
 
@@ -123,16 +124,13 @@ static void submit_find(struct gw_lcore *l, uint32_t i)
         load_retry(l, i);
 }
 
-/* What its load_block holds while its mailbox is counted. */
-struct counting {
-    struct gw_mailbox_count count;
-    uint64_t from;
-};
+/* A load_block holds either. */
+_Static_assert(sizeof(struct gw_share) <= LOAD_BYTES, "a mailbox is counted where its account was read");
 
 static void submit_count(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_account *a = gw_home_account(l, i);
-    struct counting *c = gw_arena_ptr(l->arena, a->load_block);
+    struct gw_share *c = gw_arena_ptr(l->arena, a->load_block);
     /* All that it appended and removed is to be seen. */
     bool durable = a->last_segment <= l->home->durable_number;
     struct gw_store_request rq = {
@@ -149,24 +147,26 @@ static void submit_count(struct gw_lcore *l, uint32_t i)
         gw_quota_count_begins(&a->quota, gw_home_now_s(l));
 }
 
-static void begin_count(struct gw_lcore *l, uint32_t i)
+static void begin_count(struct gw_lcore *l, uint32_t i, uint16_t mark, uint32_t bytes)
 {
     struct gw_home_account *a = gw_home_account(l, i);
+    struct gw_share_limit max = gw_share_limit(&a->limits, l->cfg->mailbox_share_percent);
     a->state = GW_ACCOUNT_COUNTING;
-    *(struct counting *)gw_arena_ptr(l->arena, a->load_block) = (struct counting){0};
+    *(struct gw_share *)gw_arena_ptr(l->arena, a->load_block) =
+        (struct gw_share){.count = {.cost_min = max.cost_min, .mark = mark}, .asked_bytes = bytes};
     submit_count(l, i);
 }
 
-bool gw_home_account_recount(struct gw_lcore *l, uint32_t i)
+bool gw_home_account_recount(struct gw_lcore *l, uint32_t i, uint16_t mark, uint32_t bytes)
 {
     struct gw_home_account *a = gw_home_account(l, i);
     check(a->state == GW_ACCOUNT_READY && a->load_block == 0);
-    a->load_block = gw_arena_get(l->arena, sizeof(struct counting));
+    a->load_block = gw_arena_get(l->arena, sizeof(struct gw_share));
     if (a->load_block == 0)
         return false;
     idle_remove(l, i);
     GW_COUNT(l->home_count.recounts);
-    begin_count(l, i);
+    begin_count(l, i, mark, bytes);
     return true;
 }
 
@@ -305,6 +305,8 @@ int gw_home_set_limits(struct gw_lcore *l, struct gw_bytes bare, uint32_t messag
     a->stale = a->state == GW_ACCOUNT_LOADING;
     set_limits(l, a, messages, bytes);
     gw_quota_doubt(&a->quota);
+    gw_arena_put(l->arena, a->share_block); /* costs of the old limits */
+    a->share_block = 0;
     return 0;
 }
 
@@ -357,13 +359,31 @@ void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store
     if (c->seq == c->next)
         wake(l, i, GW_ACCOUNT_READY);
     else
-        begin_count(l, i);
+        begin_count(l, i, 0, 0);
+}
+
+/* What was counted goes on being kept up where a sender could have more than its share. */
+static void keep_shares(struct gw_lcore *l, struct gw_home_account *a)
+{
+    struct gw_share_limit max = gw_share_limit(&a->limits, l->cfg->mailbox_share_percent);
+    struct gw_share *counted = gw_arena_ptr(l->arena, a->load_block);
+    gw_block before = a->share_block;
+    a->share_block = 0;
+    if (gw_share_is_limited(l->cfg->mailbox_share_percent) &&
+        !gw_share_is_idle(&max, counted->count.messages + 1,
+                          counted->count.bytes + counted->asked_bytes)) {
+        gw_share_counted(counted, before != 0 ? gw_arena_ptr(l->arena, before) : NULL,
+                         gw_home_now_s(l));
+        a->share_block = a->load_block;
+        a->load_block = 0;
+    }
+    gw_arena_put(l->arena, before);
 }
 
 void gw_home_account_counted(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
 {
     struct gw_home_account *a = gw_home_account(l, i);
-    struct counting *counting = gw_arena_ptr(l->arena, a->load_block);
+    struct gw_share *counting = gw_arena_ptr(l->arena, a->load_block);
     if (a->state == GW_ACCOUNT_MISSING) {
         wake(l, i, GW_ACCOUNT_MISSING);
         return;
@@ -375,5 +395,6 @@ void gw_home_account_counted(struct gw_lcore *l, uint32_t i, const struct gw_sto
     }
     /* A table that cannot be read to its end: what is behind the damage is not counted. */
     gw_quota_counted(&a->quota, counting->count.messages, counting->count.bytes);
+    keep_shares(l, a);
     wake(l, i, GW_ACCOUNT_READY);
 }

@@ -224,18 +224,32 @@ bool gw_home_can_append_removal(struct gw_lcore *l, unsigned n)
                               n * gw_event_packed_len(&e));
 }
 
+static void count_in(struct gw_lcore *l, struct gw_home_account *a, const struct gw_stanza *s,
+                     uint16_t mark)
+{
+    uint32_t bytes = gw_home_record_bytes(s);
+    struct gw_share *share = gw_home_share(l, a);
+    gw_quota_added(&a->quota, bytes);
+    if (share == NULL)
+        return;
+    struct gw_share_limit max = gw_share_limit(&a->limits, l->cfg->mailbox_share_percent);
+    gw_share_added(share, &max, mark, bytes);
+}
+
 void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stanza *s)
 {
     struct gw_home *h = l->home;
     struct gw_home_account *a = gw_home_account(l, account);
     struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
+    uint16_t mark = gw_home_sender_mark(l, &mailbox, s);
     s->position = a->next_position++;
     a->last_segment = h->open_number;
-    gw_quota_added(&a->quota, gw_home_record_bytes(s));
+    count_in(l, a, s, mark);
     gw_stanza_set_id(l, s, &mailbox);
     struct gw_record_head *r =
         gw_segment_add(&h->writer, GW_RECORD_MESSAGE, &mailbox, s->position, s->sealed_len);
     check(r != NULL);
+    r->aux = mark;
     uint8_t *aad = next_aad(l);
     gw_record_aad(aad, &a->identity, r->position, GW_RECORD_MESSAGE, false);
     seal_later(l, r, aad, (const uint8_t *)s + s->sealed_off);
@@ -281,4 +295,6 @@ void gw_home_append_account_removal(struct gw_lcore *l, uint32_t account, enum g
     gw_home_append_removal(l, &mailbox, why, positions, n);
     a->last_segment = l->home->open_number;
     gw_quota_removed(&a->quota, n);
+    if (a->share_block != 0)
+        gw_home_share(l, a)->left += n;
 }

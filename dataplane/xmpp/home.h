@@ -16,6 +16,7 @@
 #include "post.h"
 #include "quota.h"
 #include "repeats.h"
+#include "share.h"
 #include "stanza.h"
 
 #define GW_SEGMENT_BYTES       (512u << 10) /* the largest stanza fits with room to spare */
@@ -56,6 +57,7 @@ struct gw_home_account {
     uint32_t sessions;    /* first */
     uint32_t wait_head, wait_tail;
     gw_block load_block;
+    gw_block share_block; /* struct gw_share, or 0 while less waits than one sender's share */
     struct gw_quota_limits limits; /* its own or the configured ones */
     struct gw_quota quota;
     uint64_t last_segment; /* the last that anything of it was added to */
@@ -258,8 +260,9 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t account, const struct g
 void gw_home_account_found(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
 void gw_home_account_counted(struct gw_lcore *l, uint32_t account,
                              const struct gw_store_completion *c);
-/* Have the store count its mailbox; until then it is not READY. False: no memory. */
-bool gw_home_account_recount(struct gw_lcore *l, uint32_t account);
+/* Have the store count its mailbox, and what this sender has there, because of a record of that many
+ * bytes; until then it is not READY. False: no memory. */
+bool gw_home_account_recount(struct gw_lcore *l, uint32_t account, uint16_t mark, uint32_t bytes);
 /* It was deleted: nothing goes to it any more. */
 void gw_home_account_gone(struct gw_lcore *l, uint32_t account);
 unsigned gw_home_account_retry(struct gw_lcore *l);
@@ -295,6 +298,15 @@ unsigned gw_home_start_reads(struct gw_lcore *l);
 void gw_home_read_done(struct gw_lcore *l, uint32_t slot, const struct gw_store_completion *c);
 void gw_home_refused(struct gw_lcore *l, uint32_t session, const struct gw_post *p);
 void gw_home_room(struct gw_lcore *l, struct gw_post *p);
+
+/* The mark of a stanza's sender in its recipient's mailbox. */
+uint16_t gw_home_sender_mark(const struct gw_lcore *l, const struct gw_mailbox_id *mailbox,
+                             const struct gw_stanza *s);
+static inline struct gw_share *gw_home_share(const struct gw_lcore *l,
+                                             const struct gw_home_account *a)
+{
+    return a->share_block != 0 ? gw_arena_ptr(l->arena, a->share_block) : NULL;
+}
 
 /* append.c */
 /* Whether a record of this body and an event of these bytes can be added now. */

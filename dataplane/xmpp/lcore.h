@@ -35,6 +35,7 @@ struct gw_xmpp_config {
     uint32_t session_limit; /* sessions homed on this lcore */
     uint32_t mailbox_messages_max; /* of accounts without limits of their own */
     uint64_t mailbox_bytes_max;
+    unsigned mailbox_share_percent; /* of one sender; 0, 100: all of it */
     uint64_t mailbox_age_us;
     const _Atomic uint64_t *expire_before_us; /* see expiry.h; NULL: nothing ever expires */
     uint32_t repeats_limit;    /* messages that this lcore remembers, to know repeated ones; 0: none */
@@ -43,6 +44,7 @@ struct gw_xmpp_config {
     struct gw_sipkey home_key;    /* bare JID -> home lcore; the same on all lcores */
     struct gw_sipkey salt_key;    /* fake salts of unknown users; the same after a restart */
     struct gw_sipkey name_key, content_key; /* of fingerprints: on all lcores and after a restart */
+    struct gw_sipkey mark_key;    /* senders' marks in mailboxes; the same after a restart */
     struct gw_sipkey table_key;   /* this lcore's tables */
 };
 
@@ -94,6 +96,7 @@ struct gw_edge_counters {
     X(refused_full, "messages refused: as many wait in the mailbox as may")                        \
     X(refused_full_bytes, "messages refused: no room for their bytes in the mailbox")              \
     X(repeated, "messages that came again from their sender, acknowledged and not stored again")   \
+    X(refused_share, "messages refused: as much of this sender waits in the mailbox as may")       \
     X(recounts, "mailboxes counted again, which seemed full")                                      \
     X(refused_store, "messages refused: the store failed while they were appended")                \
     X(refused_closed, "messages refused: the store has failed, or its disk is full")               \

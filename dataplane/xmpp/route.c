@@ -40,25 +40,82 @@ static void set_aside(struct gw_lcore *l, const struct gw_post *p)
     h->backlog[(h->backlog_head + h->backlog_count++) & h->backlog_mask] = *p;
 }
 
+uint16_t gw_home_sender_mark(const struct gw_lcore *l, const struct gw_mailbox_id *mailbox,
+                             const struct gw_stanza *s)
+{
+    struct gw_sipkey key = l->cfg->mark_key;
+    struct gw_bytes from = gw_stanza_from_bare(s);
+    uint64_t half[2];
+    memcpy(half, mailbox, sizeof(half));
+    key.k0 ^= half[0];
+    key.k1 ^= half[1];
+    uint16_t mark = (uint16_t)gw_siphash(&key, from.p, from.len);
+    return mark != 0 ? mark : 1;
+}
+
+/* What a mailbox says of another message; RECOUNT: it must be counted first, and is. */
+enum room { ROOM, RECOUNT, FULL, SHARE };
+
+static enum room ask_share(struct gw_lcore *l, uint32_t account, const struct gw_stanza *s,
+                           uint16_t mark)
+{
+    struct gw_home_account *a = gw_home_account(l, account);
+    unsigned percent = l->cfg->mailbox_share_percent;
+    struct gw_share_limit max = gw_share_limit(&a->limits, percent);
+    uint32_t bytes = gw_home_record_bytes(s);
+    /* What people send to themselves is their own affair. */
+    if (!gw_share_is_limited(percent) ||
+        gw_share_is_idle(&max, a->quota.messages + UINT64_C(1), a->quota.bytes + bytes) ||
+        gw_bytes_eq(gw_stanza_from_bare(s), gw_stanza_to_bare(s)))
+        return ROOM;
+    enum gw_share_verdict v =
+        gw_share_ask(gw_home_share(l, a), &max, mark, bytes, gw_home_now_s(l));
+    if (v == GW_SHARE_ROOM)
+        return ROOM;
+    bool again = v == GW_SHARE_UNSURE && gw_home_account_recount(l, account, mark, bytes);
+    return again ? RECOUNT : SHARE;
+}
+
+static enum room ask_mailbox(struct gw_lcore *l, uint32_t account, const struct gw_stanza *s)
+{
+    struct gw_home_account *a = gw_home_account(l, account);
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
+    uint16_t mark = gw_home_sender_mark(l, &mailbox, s);
+    uint32_t bytes = gw_home_record_bytes(s);
+    switch (gw_quota_ask(&a->quota, &a->limits, bytes, gw_home_now_s(l))) {
+    case GW_QUOTA_ROOM:
+        return ask_share(l, account, s, mark);
+    case GW_QUOTA_BYTES:
+        GW_COUNT(l->home_count.refused_full_bytes);
+        return FULL;
+    case GW_QUOTA_UNSURE:
+        if (gw_home_account_recount(l, account, mark, bytes))
+            return RECOUNT;
+        break;
+    case GW_QUOTA_MESSAGES:
+        break;
+    }
+    GW_COUNT(l->home_count.refused_full);
+    return FULL;
+}
+
 /* Whether its mailbox takes another message; when it does not, the post is answered. *again: its
  * mailbox must be counted first.
  *
- * XEP-0160 section 2 names the condition, as RFC 6121 section 8.5.2.2.1 does for what is not stored.
- * It is also what a name without an account gets: a full mailbox is nobody else's to know of. */
+ * Of a full one XEP-0160 section 2 names the condition, as RFC 6121 section 8.5.2.2.1 does for what is
+ * not stored. It is also what a name without an account gets: a full mailbox is nobody else's to know
+ * of. A sender that has used up its share may try again when its recipient has read: RFC 6120 section
+ * 8.3.3.18, of type `wait`. */
 static bool has_room(struct gw_lcore *l, uint32_t account, struct gw_post *p, bool *again)
 {
-    struct gw_home_account *a = gw_home_account(l, account);
-    uint32_t bytes = gw_home_record_bytes(gw_post_stanza(l, p));
-    enum gw_quota_verdict v = gw_quota_ask(&a->quota, &a->limits, bytes, gw_home_now_s(l));
-    *again = v == GW_QUOTA_UNSURE && gw_home_account_recount(l, account);
-    if (v == GW_QUOTA_ROOM || *again)
-        return v == GW_QUOTA_ROOM;
-    if (v == GW_QUOTA_BYTES)
-        GW_COUNT(l->home_count.refused_full_bytes);
-    else
-        GW_COUNT(l->home_count.refused_full);
-    gw_home_return(l, p, true, GW_CONDITION_SERVICE_UNAVAILABLE);
-    return false;
+    enum room room = ask_mailbox(l, account, gw_post_stanza(l, p));
+    *again = room == RECOUNT;
+    if (room == SHARE)
+        GW_COUNT(l->home_count.refused_share);
+    if (room == SHARE || room == FULL)
+        gw_home_return(l, p, true, room == FULL ? GW_CONDITION_SERVICE_UNAVAILABLE
+                                                : GW_CONDITION_RESOURCE_CONSTRAINT);
+    return room == ROOM;
 }
 
 /* A stream's name in the table of repeats; never 0. */
