@@ -208,10 +208,10 @@ int main(int argc, char **argv)
         signal(SIGINT, on_signal);
         signal(SIGTERM, on_signal);
         signal(SIGUSR1, on_signal);
-        printf("%s, %s pages, listening on port %u\n", gw_dpdk_driver(e.stack.dpdk),
+        printf("%s, %s pages, listening on port %u\n", gw_ports_driver(e.stack.ports),
                gw_eal_has_huge_pages(e.stack.eal) ? "huge" : "4 KiB", o.port);
         fflush(stdout);
-        err = stack_run(&e.stack, turn, &e);
+        err = stack_run(&e.stack, turn, (void *[]){&e});
     }
     if (err == 0) {
         stack_print(&e.stack);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../dataplane/base/check.h"
+
 #define NEIGHBOUR_LIMIT 1024u
+#define HEARD_MAX       64u
 /* Small, so that two sides that wait for each other both have something to do. */
 #define BURST 32u
 #define V4_HEADER_BYTES 40u /* IP and TCP, without options */
@@ -56,30 +60,81 @@ void stack_close_too(void *ctx, gw_conn c)
 
 /* ---- start and end ---- */
 
-static int open_port(struct stack *s, const struct stack_config *cfg)
+static int open_device(struct stack *s, const struct stack_config *cfg)
 {
     int last_cpu = (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
-    struct gw_dpdk_config device = {
-        .device = cfg->device, .queue_count = 1, .mtu = cfg->mtu, .lcore_count = 1};
+    int cpus[STACK_LCORES_MAX];
+    for (unsigned i = 0; i < s->lcore_count; i++)
+        cpus[i] = (cfg->cpu + (int)i) % (last_cpu + 1);
+    struct gw_ports_config ports = {.device = cfg->device,
+                                    .mtu = cfg->mtu,
+                                    .lcore_count = s->lcore_count,
+                                    .queue_count = cfg->queue_count,
+                                    .mode = GW_DISPATCH_AUTO};
     struct gw_eal_config eal = {
         .name = cfg->name,
-        .lcore_cpus = &cfg->cpu,
-        .lcore_count = 1,
+        .lcore_cpus = cpus,
+        .lcore_count = s->lcore_count,
         .commit_cpu = last_cpu,
         .main_cpu = last_cpu,
         .huge_pages = cfg->huge_pages,
-        .memory_mib = gw_dpdk_memory_mib(&device),
+        .memory_mib = gw_ports_memory_mib(&ports),
         .device = cfg->device,
-        .queue_count = 1,
+        .queue_count = gw_ports_queues_wanted(&ports),
         .mtu = cfg->mtu,
     };
+    if (getrandom(ports.key, sizeof(ports.key), 0) != sizeof(ports.key))
+        return -EIO;
     int err = gw_eal_init(&s->eal, &eal);
-    if (err == 0)
-        err = gw_dpdk_open(&s->dpdk, &device);
-    if (err == 0)
-        s->port = gw_dpdk_port(s->dpdk, 0);
+    return err == 0 ? gw_ports_open(&s->ports, &ports) : err;
+}
+
+/* ---- between lcores ---- */
+
+struct heard_frame {
+    uint32_t len;
+    uint8_t bytes[GW_NET_SHARED_BYTES_MAX];
+};
+
+static void tell_others(void *ctx, const uint8_t *frame, uint32_t len)
+{
+    struct stack *s = ctx;
+    struct heard_frame f = {.len = len};
+    memcpy(f.bytes, frame, len);
+    for (unsigned i = 0; i < s->lcore_count; i++)
+        if (i != s->lcore)
+            (void)gw_ring_push(s->all[i]->heard[s->lcore], &f); /* a lost one is asked for again */
+}
+
+static unsigned hear_others(struct stack *s)
+{
+    struct heard_frame f;
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->lcore_count; i++)
+        while (s->heard[i] != NULL && gw_ring_pop(s->heard[i], &f, 1) == 1) {
+            gw_net_input_shared(s->net, s->now_us, f.bytes, f.len);
+            n++;
+        }
+    return n;
+}
+
+static int open_ears(struct stack *s)
+{
+    int err = 0;
+    for (unsigned i = 0; i < s->lcore_count && err == 0; i++)
+        if (i != s->lcore)
+            err = gw_ring_open(&s->heard[i], "stack-heard", sizeof(struct heard_frame), HEARD_MAX);
     return err;
 }
+
+static bool lands_here(void *ctx, const struct gw_tcp_tuple *t)
+{
+    const struct stack *s = ctx;
+    return gw_steer_lcore_of_tcp(gw_ports_steer(s->ports), &t->remote, &t->local, t->remote_port,
+                                 t->local_port) == s->lcore;
+}
+
+/* ---- start and end of a lcore ---- */
 
 static int open_layers(struct stack *s, const struct stack_config *cfg,
                        const struct gw_tcp_upcalls *up, void *ctx)
@@ -90,7 +145,7 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
                                 .ranges = &cfg->range,
                                 .range_count = cfg->range.bits != 0,
                                 .neighbour_limit = NEIGHBOUR_LIMIT,
-                                .announce = true};
+                                .announce = s->lcore == 0};
     struct gw_tcp_config tcp = {
         .conn_limit = cfg->conn_limit,
         .half_open_limit = cfg->conn_limit / 4 + 1,
@@ -102,6 +157,8 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
         .mss_v6 = (uint16_t)(cfg->mtu - V6_HEADER_BYTES),
         .pages = pages,
         .name = cfg->name,
+        .lands_here = s->lcore_count > 1 ? lands_here : NULL,
+        .lands_here_ctx = s,
     };
     if (getrandom(&net.key, sizeof(net.key), 0) != sizeof(net.key) ||
         getrandom(&tcp.key, sizeof(tcp.key), 0) != sizeof(tcp.key))
@@ -113,22 +170,47 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
     tcp.arena = s->arena;
     if (err == 0)
         err = gw_tcp_open(&s->tcp, &tcp, up, ctx, gw_net_emit, s->net, s->now_us);
-    if (err == 0)
-        gw_net_attach(s->net, s->tcp);
+    if (err != 0)
+        return err;
+    gw_net_attach(s->net, s->tcp);
+    if (s->lcore_count > 1)
+        gw_net_set_share(s->net, tell_others, s);
+    return open_ears(s);
+}
+
+static int open_lcore(struct stack *s, const struct stack_config *cfg,
+                      const struct gw_tcp_upcalls *up, void *ctx)
+{
+    s->network = cfg->network;
+    s->range = cfg->range;
+    s->port = gw_ports_at(s->ports, s->lcore);
+    int err = open_layers(s, cfg, up, ctx);
+    if (err != 0)
+        fprintf(stderr, "%s: %s\n", cfg->name, strerror(-err));
     return err;
 }
 
 int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_tcp_upcalls *up,
                void *ctx)
 {
-    *s = (struct stack){.network = cfg->network, .range = cfg->range};
-    int err = open_port(s, cfg);
-    if (err != 0)
-        return err; /* said by who failed */
-    err = open_layers(s, cfg, up, ctx);
-    if (err != 0)
-        fprintf(stderr, "%s: %s\n", cfg->name, strerror(-err));
-    return err;
+    *s = (struct stack){.lcore_count = cfg->lcore_count != 0 ? cfg->lcore_count : 1};
+    s->all = calloc(s->lcore_count, sizeof(*s->all));
+    if (s->all == NULL)
+        return -ENOMEM;
+    s->all[0] = s;
+    int err = open_device(s, cfg);
+    return err == 0 ? open_lcore(s, cfg, up, ctx) : err; /* said by who failed */
+}
+
+int stack_open_next(struct stack *s, struct stack *first, const struct stack_config *cfg,
+                    const struct gw_tcp_upcalls *up, void *ctx)
+{
+    *s = (struct stack){
+        .ports = first->ports, .lcore_count = first->lcore_count, .all = first->all};
+    while (first->all[s->lcore] != NULL)
+        s->lcore++;
+    s->all[s->lcore] = s;
+    return open_lcore(s, cfg, up, ctx);
 }
 
 void stack_close(struct stack *s)
@@ -136,8 +218,14 @@ void stack_close(struct stack *s)
     gw_tcp_free(&s->tcp);
     gw_net_free(&s->net);
     gw_arena_free(&s->arena);
-    gw_dpdk_free(&s->dpdk);
+    for (unsigned i = 0; i < s->lcore_count; i++)
+        gw_ring_free(&s->heard[i]);
+    if (s->lcore != 0)
+        return;
+    gw_ports_free(&s->ports);
     gw_eal_free(&s->eal);
+    free(s->all);
+    s->all = NULL;
 }
 
 /* ---- connections ---- */
@@ -199,6 +287,7 @@ unsigned stack_pass(struct stack *s)
         gw_net_input(s->net, s->now_us, frames, n);
         s->port->ops->rx_release(s->port, frames, n);
     }
+    n += hear_others(s);
     gw_net_advance(s->net, s->now_us);
     gw_tcp_advance(s->tcp, s->now_us);
     n += gw_tcp_flush(s->tcp, s->now_us);
@@ -213,9 +302,11 @@ struct runner {
     struct stack *stack;
     stack_turn_fn turn;
     void *ctx;
-    sem_t done; /* EAL would wait in a loop, on a CPU that may be the other side's */
+    atomic_uint *running; /* lcores whose turns are not over */
+    sem_t *done; /* EAL would wait in a loop, on a CPU that may be the other side's */
 };
 
+/* A lcore that is done goes on passing: it may have the queue by which another one sends. */
 static int run(void *arg)
 {
     struct runner *r = arg;
@@ -223,23 +314,35 @@ static int run(void *arg)
     while (r->turn(r->ctx, &work))
         if (work == 0)
             sched_yield();
+    atomic_fetch_sub(r->running, 1);
+    while (atomic_load_explicit(r->running, memory_order_relaxed) > 0)
+        if (stack_pass(r->stack) == 0)
+            sched_yield();
     int status = getrusage(RUSAGE_THREAD, &r->stack->usage);
-    sem_post(&r->done);
+    sem_post(r->done);
     return status;
 }
 
-int stack_run(struct stack *s, stack_turn_fn turn, void *ctx)
+int stack_run(struct stack *first, stack_turn_fn turn, void *const *ctxs)
 {
-    struct runner r = {.stack = s, .turn = turn, .ctx = ctx};
-    if (sem_init(&r.done, 0, 0) != 0)
+    struct runner runners[STACK_LCORES_MAX];
+    atomic_uint running = first->lcore_count;
+    sem_t done;
+    int err = 0;
+    if (sem_init(&done, 0, 0) != 0)
         return -errno;
-    int err = gw_eal_launch(s->eal, 0, run, &r);
-    if (err == 0) {
-        while (sem_wait(&r.done) != 0)
-            continue; /* a signal */
-        err = gw_eal_wait(s->eal, 0);
+    for (unsigned i = 0; i < first->lcore_count; i++) {
+        runners[i] = (struct runner){first->all[i], turn, ctxs[i], &running, &done};
+        check(gw_eal_launch(first->eal, i, run, &runners[i]) == 0); /* each is idle */
     }
-    sem_destroy(&r.done);
+    for (unsigned i = 0; i < first->lcore_count; i++)
+        while (sem_wait(&done) != 0)
+            continue; /* a signal */
+    for (unsigned i = 0; i < first->lcore_count; i++) {
+        int status = gw_eal_wait(first->eal, i);
+        err = err == 0 ? status : err;
+    }
+    sem_destroy(&done);
     return err;
 }
 
@@ -252,9 +355,24 @@ static void print_set(struct gw_counter_set set)
             printf("%-4s %12lu  %s\n", set.prefix, set.values[i], set.descs[i].help);
 }
 
+uint64_t stack_handed_over(const struct stack *first)
+{
+    struct gw_counter_set sets[GW_PORTS_COUNTER_SETS];
+    uint64_t sum = 0;
+    for (unsigned l = 0; l < first->lcore_count; l++)
+        for (unsigned n = gw_ports_counter_sets(first->ports, l, sets); n-- > 0;)
+            for (unsigned i = 0; i < sets[n].count; i++)
+                if (strcmp(sets[n].descs[i].name, "rx_handed_over") == 0)
+                    sum += sets[n].values[i];
+    return sum;
+}
+
 void stack_print(const struct stack *s)
 {
-    print_set(gw_dpdk_counter_set(s->dpdk, 0));
+    struct gw_counter_set sets[GW_PORTS_COUNTER_SETS];
+    unsigned n = gw_ports_counter_sets(s->ports, s->lcore, sets);
+    for (unsigned i = 0; i < n; i++)
+        print_set(sets[i]);
     print_set(gw_net_counter_set(s->net));
     print_set((struct gw_counter_set){"tcp", gw_tcp_counter_descs,
                                       (const uint64_t *)gw_tcp_counters(s->tcp),

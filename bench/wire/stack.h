@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One lcore with a port, the network layer and TCP, and nothing above: what the programs here that
+ * Lcores with a port each, the network layer and TCP, and nothing above: what the programs here that
  * measure the stack itself run on. The program gives TCP's upcalls.
+ *
+ * A `struct stack` is one lcore's. The first one opens the device for all and frees it; segments of a
+ * connection come to the lcore that opened it, which draws its port for that.
  */
 #ifndef BENCH_STACK_H
 #define BENCH_STACK_H
@@ -12,10 +15,13 @@
 
 #include "../../dataplane/base/arena.h"
 #include "../../dataplane/net/net.h"
-#include "../../dataplane/port/dpdk.h"
+#include "../../dataplane/base/ring.h"
 #include "../../dataplane/port/eal.h"
+#include "../../dataplane/port/ports.h"
 #include "../../dataplane/tcp/counters.h"
 #include "../../dataplane/tcp/tcp.h"
+
+#define STACK_LCORES_MAX 8u
 
 struct stack_config {
     const char *name;   /* of DPDK's run-time directory and the memory regions */
@@ -23,7 +29,9 @@ struct stack_config {
     struct gw_ip_prefix network; /* our address, and what is on the link */
     struct gw_ip_prefix range;   /* more addresses of ours; bits 0: none */
     uint16_t mtu; /* IP packet bytes */
-    int cpu;      /* of the lcore; all else runs on the last one */
+    int cpu;      /* of the first lcore, the others follow; all else runs on the last one */
+    unsigned lcore_count; /* up to STACK_LCORES_MAX; 0: one */
+    unsigned queue_count; /* 0: one for each lcore where the device can */
     bool huge_pages;
     uint32_t conn_limit;
     uint32_t time_wait_limit;
@@ -32,8 +40,11 @@ struct stack_config {
 };
 
 struct stack {
-    struct gw_eal *eal;
-    struct gw_dpdk *dpdk;
+    struct gw_eal *eal;     /* the first one's */
+    struct gw_ports *ports; /* the same for all */
+    unsigned lcore, lcore_count;
+    struct stack **all;     /* by lcore */
+    struct gw_ring *heard[STACK_LCORES_MAX]; /* packets of ARP and NDP, by the lcore that got them */
     struct gw_port *port;
     struct gw_net *net;
     struct gw_tcp *tcp;
@@ -60,9 +71,14 @@ void stack_ignore_acked(void *ctx, gw_conn c, uint64_t position);
 void stack_ignore_deadline(void *ctx, gw_conn c);
 void stack_close_too(void *ctx, gw_conn c);
 
-/* 0, or negative errno after a message on standard error. Once in the life of a process. */
+/* The first lcore's, with the device. 0, or negative errno after a message on standard error. Once in
+ * the life of a process. */
 int stack_open(struct stack *s, const struct stack_config *cfg, const struct gw_tcp_upcalls *up,
                void *ctx);
+/* The next lcore's, of those that the first was configured for. */
+int stack_open_next(struct stack *s, struct stack *first, const struct stack_config *cfg,
+                    const struct gw_tcp_upcalls *up, void *ctx);
+/* The first one's last. */
 void stack_close(struct stack *s);
 
 /* Connects to one of the server's ports, from an address of ours, of the range when there is one. When
@@ -73,10 +89,14 @@ int stack_connect(struct stack *s, const struct gw_ip *server, uint16_t port, ui
 
 /* On the lcore: receive, time, send. Returns how much there was to do. */
 unsigned stack_pass(struct stack *s);
-/* Runs `turn` on the lcore until it returns false, gives the CPU away after turns without work.
- * `turn` calls stack_pass and returns its work through *work. 0 or negative errno. */
+/* Runs `turn` on each lcore, with its ctx, until it has returned false on all of them; gives the CPU
+ * away after turns without work. `turn` calls stack_pass and returns its work through *work. 0 or
+ * negative errno. */
 typedef bool (*stack_turn_fn)(void *ctx, unsigned *work);
-int stack_run(struct stack *s, stack_turn_fn turn, void *ctx);
+int stack_run(struct stack *first, stack_turn_fn turn, void *const *ctxs);
+
+/* Frames that came to another lcore than the one they belong to, over all lcores. */
+uint64_t stack_handed_over(const struct stack *first);
 
 /* All counters that are not zero, and what the lcore cost. */
 void stack_print(const struct stack *s);

@@ -12,7 +12,8 @@
 
 #include "../../dataplane/tcp/info.h"
 
-#define OPENING_MAX 512u
+#define OPENING_MAX    512u
+#define TIME_WAITS_MAX 1000000u
 
 static const struct wire_mode *const modes[] = {&wire_echo, &wire_connect, &wire_bulk};
 static const char *const mode_names[] = {"echo", "connect", "bulk", NULL};
@@ -68,8 +69,10 @@ static void keep_time(struct wire *w)
         w->measure_from_us = now;
         w->measure_until_us = now + (uint64_t)w->o.measure_ms * 1000;
         w->result.busy_us = w->stack.busy_us;
-        puts("measuring");
-        fflush(stdout);
+        if (w->stack.lcore == 0) {
+            puts("measuring");
+            fflush(stdout);
+        }
     }
 }
 
@@ -92,37 +95,93 @@ static bool turn(void *ctx, unsigned *work)
     return goes_on && !w->failed && !atomic_load_explicit(&stopping, memory_order_relaxed);
 }
 
-static int open_wire(struct wire *w)
+/* Of what is given for all lcores. */
+static uint32_t share_of(uint32_t all, unsigned lcore, unsigned lcore_count)
 {
+    return all / lcore_count + (lcore < all % lcore_count);
+}
+
+static struct wire_options options_of(const struct wire_options *all, unsigned lcore)
+{
+    struct wire_options o = *all;
+    unsigned count = all->stack.lcore_count;
+    o.connections = share_of(all->connections, lcore, count);
+    o.busy = share_of(all->busy, lcore, count);
+    o.outstanding = share_of(all->outstanding, lcore, count);
+    o.total = share_of(all->total, lcore, count);
+    o.stack.conn_limit = o.connections + OPENING_MAX;
+    o.stack.time_wait_limit = o.mode == WIRE_CONNECT ? TIME_WAITS_MAX / count : o.connections;
+    return o;
+}
+
+static int open_wire(struct wire *w, unsigned lcore)
+{
+    struct wire *first = w - lcore;
     const struct wire_options *o = &w->o;
-    w->random = 88172645463325252u;
+    w->random = 88172645463325252u + lcore;
     w->conns = calloc((size_t)o->connections + 1, sizeof(*w->conns));
     if (w->conns == NULL)
         return -ENOMEM;
     int err = gw_region_open(&w->peers, "godwit-load-peers",
                              ((size_t)o->stack.conn_limit + 1) * sizeof(uint64_t),
                              o->stack.huge_pages ? GW_PAGES_HUGE_OR_SMALL : GW_PAGES_SMALL);
-    if (err == 0)
+    if (err == 0 && lcore == 0)
         err = stack_open(&w->stack, &o->stack, &modes[o->mode]->upcalls, w);
+    else if (err == 0)
+        err = stack_open_next(&w->stack, &first->stack, &o->stack, &modes[o->mode]->upcalls, w);
     w->start_us = w->stack.now_us;
     return err;
 }
 
+static void close_wire(struct wire *w)
+{
+    stack_close(&w->stack);
+    gw_region_close(&w->peers);
+    free(w->conns);
+}
+
 /* ---- the result ---- */
 
-static int write_json(const struct wire *w)
+static uint64_t larger(uint64_t a, uint64_t b)
 {
-    const struct wire_result *r = &w->result;
+    return a > b ? a : b;
+}
+
+/* Over all lcores: sums, and the longest times. */
+static struct wire_result result_of(const struct wire *w)
+{
+    struct wire_result sum = {0};
+    for (unsigned i = 0; i < w->stack.lcore_count; i++) {
+        const struct wire_result *r = &w[i].result;
+        sum.measured_us = larger(sum.measured_us, r->measured_us);
+        sum.opened_us = larger(sum.opened_us, r->opened_us);
+        sum.done += r->done;
+        sum.bytes += r->bytes;
+        sum.busy_us += r->busy_us;
+        sum.altered += r->altered;
+        sum.lost += r->lost;
+        sum.opened += r->opened;
+    }
+    return sum;
+}
+
+static int write_json(const struct wire *w, const struct wire_result *r)
+{
     double s = (double)r->measured_us / 1e6;
+    uint64_t resent = 0, connections = 0;
+    for (unsigned i = 0; i < w->stack.lcore_count; i++) {
+        resent += gw_tcp_counters(w[i].stack.tcp)->retransmits;
+        connections += gw_tcp_totals(w[i].stack.tcp).connections;
+    }
     json_t *j = json_pack(
-        "{s:s, s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:I, s:I}", "mode", mode_names[w->o.mode],
-        "seconds", s, "done", (json_int_t)r->done, "per_second", s > 0 ? (double)r->done / s : 0,
-        "gbit_per_second", s > 0 ? (double)r->bytes * 8 / s / 1e9 : 0, "cpu_share",
+        "{s:s, s:f, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:I, s:I, s:I}", "mode",
+        mode_names[w->o.mode], "seconds", s, "done", (json_int_t)r->done, "per_second",
+        s > 0 ? (double)r->done / s : 0, "gbit_per_second",
+        s > 0 ? (double)r->bytes * 8 / s / 1e9 : 0, "cpu_share",
         s > 0 ? (double)r->busy_us / (double)r->measured_us : 0, "altered", (json_int_t)r->altered,
         "lost", (json_int_t)r->lost, "opened", (json_int_t)r->opened, "opened_seconds",
-        (double)r->opened_us / 1e6, "resent",
-        (json_int_t)gw_tcp_counters(w->stack.tcp)->retransmits, "connections",
-        (json_int_t)gw_tcp_totals(w->stack.tcp).connections);
+        (double)r->opened_us / 1e6, "resent", (json_int_t)resent, "connections",
+        (json_int_t)connections, "handed_over", (json_int_t)stack_handed_over(&w->stack));
     int err = j == NULL ? -1 : 0;
     if (err == 0 && strcmp(w->o.json, "-") == 0)
         err = json_dumpf(j, stdout, JSON_COMPACT) == 0 ? puts("") : -1;
@@ -134,9 +193,8 @@ static int write_json(const struct wire *w)
     return err < 0 ? -1 : 0;
 }
 
-static void print_result(const struct wire *w)
+static void print_result(const struct wire *w, const struct wire_result *r)
 {
-    const struct wire_result *r = &w->result;
     double s = (double)r->measured_us / 1e6;
     if (s <= 0)
         return;
@@ -172,6 +230,8 @@ static const char usage[] =
     "  --deadline S          for everything (120)\n"
     "  --mtu N, --cpu N, --window N, --arena N, --no-huge   as godwit-echo's (cpu: 1)\n"
     "  --counters            print the stack's counters at the end\n"
+    "  --lcores N            on CPUs from --cpu on, sharing what is given above (1)\n"
+    "  --queues N            of the device (one for each lcore where it can)\n"
     "  --json FILE           the result as JSON, - for standard output\n"
     "Status 0 when no byte was altered, no connection lost and all ended in time.\n";
 
@@ -225,13 +285,16 @@ static void finish(struct wire_options *o)
     if (o->stack.range.bits != 0 &&
         gw_ip_is_v4(&o->stack.range.ip) != gw_ip_is_v4(&o->stack.network.ip))
         refuse("--range and --address are not of one family");
-    o->stack.conn_limit = o->connections + OPENING_MAX;
-    o->stack.time_wait_limit = o->mode == WIRE_CONNECT ? 1000000 : o->connections;
+    if (o->outstanding < o->stack.lcore_count || o->busy < o->stack.lcore_count ||
+        (o->total != 0 && o->total < o->stack.lcore_count))
+        refuse("each lcore needs a connection with a request under way");
+    if (o->stack.queue_count > o->stack.lcore_count)
+        refuse("--queues is more than --lcores");
 }
 
 static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
 {
-    uint32_t port = 7, ports = 1, mtu = 1500, cpu = 1;
+    uint32_t port = 7, ports = 1, mtu = 1500, cpu = 1, lcores = 1, queues = 0;
     int no_huge = 0, uniform = 0, server_closes = 0, with_counters = 0;
     const struct number_option numbers[] = {
         {"port", 1, 65535, &port},
@@ -248,6 +311,8 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
         {"deadline", 1, 86400, &o->deadline_s},
         {"window", 16384, 1 << 28, &o->stack.window_bytes},
         {"arena", 1, 65536, &o->stack.arena_mib},
+        {"lcores", 1, STACK_LCORES_MAX, &lcores},
+        {"queues", 1, STACK_LCORES_MAX, &queues},
     };
     enum { COUNT = sizeof(numbers) / sizeof(*numbers) };
     struct option longs[COUNT + 11] = {
@@ -281,6 +346,8 @@ static void parse(struct wire_options *o, bool *counters, int argc, char **argv)
     o->port_count = (uint16_t)ports;
     o->stack.mtu = (uint16_t)mtu;
     o->stack.cpu = (int)cpu;
+    o->stack.lcore_count = lcores;
+    o->stack.queue_count = queues;
     o->stack.huge_pages = !no_huge;
     o->uniform = uniform != 0;
     o->server_closes = server_closes != 0;
@@ -296,44 +363,57 @@ bool wire_is_mode(const char *word)
     return false;
 }
 
+/* The exit status. */
+static int report(const struct wire *w, bool counters)
+{
+    struct wire_result r = result_of(w);
+    int err = 0;
+    print_result(w, &r);
+    for (unsigned i = 0; counters && i < w->stack.lcore_count; i++)
+        stack_print(&w[i].stack);
+    if (w->o.json != NULL)
+        err = write_json(w, &r);
+    if (r.altered + r.lost > 0)
+        fprintf(stderr, "godwit-load: %lu bytes altered, %lu connections lost\n", r.altered, r.lost);
+    bool good = err == 0 && r.altered + r.lost == 0;
+    for (unsigned i = 0; i < w->stack.lcore_count; i++)
+        good &= !w[i].failed && w[i].result.measured_us > 0;
+    return good ? 0 : 1;
+}
+
 int wire_main(int argc, char **argv)
 {
-    struct wire w = {
-        .o = {.stack = {.name = "godwit-load",
-                        .network = {gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}),
-                                    GW_IP_V4_BITS + 24},
-                        .window_bytes = 256 << 10,
-                        .arena_mib = 512},
-              .server = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}),
-              .connections = 64,
-              .bytes = 64,
-              .warmup_ms = 500,
-              .measure_ms = 3000,
-              .deadline_s = 120},
+    static struct wire wires[STACK_LCORES_MAX];
+    void *ctxs[STACK_LCORES_MAX];
+    struct wire_options o = {
+        .stack = {.name = "godwit-load",
+                  .network = {gw_ip_from_v4((const uint8_t[]){10, 77, 0, 2}), GW_IP_V4_BITS + 24},
+                  .window_bytes = 256 << 10,
+                  .arena_mib = 512},
+        .server = gw_ip_from_v4((const uint8_t[]){10, 77, 0, 1}),
+        .connections = 64,
+        .bytes = 64,
+        .warmup_ms = 500,
+        .measure_ms = 3000,
+        .deadline_s = 120,
     };
     bool counters;
-    while (mode_names[w.o.mode] != NULL && strcmp(mode_names[w.o.mode], argv[0]) != 0)
-        w.o.mode++;
-    parse(&w.o, &counters, argc, argv);
+    while (mode_names[o.mode] != NULL && strcmp(mode_names[o.mode], argv[0]) != 0)
+        o.mode++;
+    parse(&o, &counters, argc, argv);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    int err = open_wire(&w);
-    if (err == 0)
-        err = stack_run(&w.stack, turn, &w);
-    if (err == 0) {
-        print_result(&w);
-        if (counters)
-            stack_print(&w.stack);
-        if (w.o.json != NULL)
-            err = write_json(&w);
+    int err = 0, status = 1;
+    for (unsigned i = 0; i < o.stack.lcore_count && err == 0; i++) {
+        wires[i].o = options_of(&o, i);
+        ctxs[i] = &wires[i];
+        err = open_wire(&wires[i], i);
     }
-    if (w.result.altered + w.result.lost > 0)
-        fprintf(stderr, "godwit-load: %lu bytes altered, %lu connections lost\n", w.result.altered,
-                w.result.lost);
-    stack_close(&w.stack);
-    gw_region_close(&w.peers);
-    free(w.conns);
-    bool good = err == 0 && !w.failed && w.result.measured_us > 0 &&
-                w.result.altered + w.result.lost == 0;
-    return good ? 0 : 1;
+    if (err == 0)
+        err = stack_run(&wires[0].stack, turn, ctxs);
+    if (err == 0)
+        status = report(wires, counters);
+    for (unsigned i = o.stack.lcore_count; i-- > 0;)
+        close_wire(&wires[i]);
+    return status;
 }

@@ -10,6 +10,7 @@ from cable import KERNEL
 
 CHUNK = 65536
 REQUEST_BYTES = 64
+RANGE = "10.78.0.128/26"  # on the cable
 
 
 class Server:
@@ -67,7 +68,7 @@ async def discard(server, reader, writer):
         server.bytes += len(chunk)
 
 
-class Client:
+class Base:
     async def asyncSetUp(self):
         asyncio.get_running_loop().set_debug(False)  # it is several times slower
 
@@ -86,8 +87,11 @@ class Client:
         self.assertEqual((figures["done"], figures["opened"]), (count, count))
         self.assertEqual((figures["lost"], figures["altered"], figures["connections"]), (0, 0, 0))
         self.assertEqual(server.begun, count)
+        self.figures = figures
         return server
 
+
+class Client(Base):
     async def test_connections_that_we_close(self):
         server = await self.connections(echo)
         self.assertEqual(server.bytes, self.wire.short_count * REQUEST_BYTES)
@@ -114,6 +118,26 @@ class Client:
         # What the kernel has acknowledged, its user can read.
         while server.bytes < acked - 1:
             await asyncio.sleep(0.01)
+
+
+class TwoLcores(Base, unittest.IsolatedAsyncioTestCase):
+    """Each opens connections whose answers come to it: a segment at the other one, which does not know
+    it, would be answered by a reset."""
+
+    wire, family = wires.Clean(), 4
+
+    async def check(self, queues):
+        await self.connections(echo, "--lcores", "2", "--queues", queues, "--range", RANGE)
+
+    async def test_that_share_a_queue(self):
+        # One of them has the queue and keeps what is its own; the other gets its segments from it: an
+        # answer to its SYN, text, and FIN, of half of the connections.
+        await self.check("1")
+        self.assertGreater(self.figures["handed_over"], self.wire.short_count)
+        self.assertLess(self.figures["handed_over"], 3 * self.wire.short_count)
+
+    async def test_with_queues_that_the_kernel_fills_as_it_likes(self):
+        await self.check("2")
 
 
 for _wire in (wires.Clean, wires.Lossy, wires.Scrambled):
