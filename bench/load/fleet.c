@@ -9,7 +9,7 @@
 
 #include "../../dataplane/base/check.h"
 
-#define SCAN_US        10000
+#define SCAN_US        10000 /* between looks at all users, and 1 us more for each: they are cold */
 #define BACKOFF_MS_MIN 20
 #define BACKOFF_MS_MAX 1000
 #define CONNECT_US_MAX 1500000 /* a broker that was killed does not even refuse */
@@ -249,7 +249,7 @@ static void watch(struct fleet *f, struct user *u)
 int fleet_turn(struct fleet *f, uint32_t wait_us)
 {
     f->now_us = clock_us();
-    if (f->now_us - f->scanned_us >= SCAN_US) {
+    if (f->now_us - f->scanned_us >= SCAN_US + f->config.count) {
         f->scanned_us = f->now_us;
         for (uint32_t i = 0; i < f->config.count; i++)
             watch(f, &f->users[i]);
