@@ -163,6 +163,9 @@ static int open_layers(struct stack *s, const struct stack_config *cfg,
     if (getrandom(&net.key, sizeof(net.key), 0) != sizeof(net.key) ||
         getrandom(&tcp.key, sizeof(tcp.key), 0) != sizeof(tcp.key))
         return -EIO;
+    /* Not where who was here before began, whose connections the server may remember. */
+    if (getrandom(&s->place, sizeof(uint16_t), 0) != sizeof(uint16_t))
+        return -EIO;
     s->now_us = stack_clock_us();
     int err = gw_arena_open(&s->arena, cfg->name, (size_t)cfg->arena_mib << 20, pages);
     if (err == 0)
