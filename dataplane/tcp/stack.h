@@ -23,7 +23,9 @@
 #define TCP_CHALLENGE_SHIFT   9u
 #define TCP_CHALLENGE_UNITS   4u
 #define TCP_EMIT_RETRY_US     UINT64_C(1000)
-#define TCP_FIN_WAIT_2_US     UINT64_C(120000000) /* silence of a peer that owes a FIN */
+/* Silence of a peer that owes a FIN. Longer than cookies keep text for nobody from being answered by
+ * RST: what holds a peer up that long does not cost it its other connections. */
+#define TCP_FIN_WAIT_2_US     UINT64_C(300000000)
 /* Timeouts in a row that end a connection: R2 of RFC 9293 section 3.8.3. With a doubling from
  * 200 ms at least 100 s pass; SYNs are repeated for three minutes, answers to a SYN for one. */
 #define TCP_TIMEOUTS_MAX      10u
