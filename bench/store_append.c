@@ -6,7 +6,7 @@
  * flight; a commit thread and the storage thread run as in godwitd, with no dataplane beside them.
  * `online` removes each message in the next commit but one, so that nothing is spilled; `offline`
  * removes nothing. The ceiling is an append of the same bytes and fdatasync on the same file
- * system.
+ * system. In the end the store is opened again, and each mailbox must hold what is in it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -120,6 +120,19 @@ static double await_commit(struct bench *b, unsigned records)
     return now_s() - b->batches[b->completed++ % IN_FLIGHT].submitted_s;
 }
 
+/* Opened again, every mailbox holds what was appended to it and not removed. */
+static void verify(struct bench *b, const struct gw_store_config *cfg)
+{
+    char err[256];
+    check(gw_store_open(&b->store, cfg, err) == 0);
+    b->client = gw_store_client(b->store, 0);
+    for (uint32_t m = 0; m < b->mailbox_count; m++) {
+        struct gw_mailbox_id id = mailbox_id(m);
+        check(count_waiting(b->client, &id) == b->next[m] - 1 - b->removed[m]);
+    }
+    gw_store_free(&b->store);
+}
+
 static uint64_t counter(struct gw_counter_set set, const char *name)
 {
     for (unsigned i = 0; i < set.count; i++)
@@ -219,6 +232,7 @@ static void run(const char *dir, unsigned records, bool online, double seconds, 
     atomic_store(&stop, true);
     pthread_join(commit, NULL);
     gw_store_free(&b.store);
+    verify(&b, &cfg);
     free(b.next);
     free(b.removed);
     snprintf(command, sizeof(command), "rm -rf %s", path);

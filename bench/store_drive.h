@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "../dataplane/base/check.h"
 #include "../storage/store.h"
 
 static atomic_bool stop;
@@ -17,6 +18,20 @@ static inline void *commit_main(void *arg)
         if (gw_store_commit_poll(s) == 0)
             gw_store_commit_wait(s, 100000);
     return NULL;
+}
+
+/* How many messages wait in a mailbox, asked of a store whose own thread runs. */
+static inline uint64_t count_waiting(struct gw_store_client *c, const struct gw_mailbox_id *id)
+{
+    struct gw_mailbox_count count = {0};
+    struct gw_store_completion done;
+    struct gw_store_request r = {
+        .op = GW_STORE_COUNT, .mailbox = *id, .data = &count, .data_len = sizeof(count)};
+    do {
+        check(gw_store_call(c, &r, &done) == 0);
+        r.from = done.next;
+    } while (done.more);
+    return count.messages;
 }
 
 /* Spread as real ones, which are hashes. */
