@@ -21,8 +21,8 @@ import clients
 import counted
 import sandbox
 
-MODULES = ("login", "message", "offline", "sm", "bad_input", "tcp", "net", "conn", "keys", "dispatch",
-           "profanity")
+MODULES = ("login", "message", "offline", "sm", "repeat", "bad_input", "tcp", "net", "conn", "keys",
+           "dispatch", "profanity")
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__,
