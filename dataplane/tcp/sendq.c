@@ -14,10 +14,14 @@
 /* Walks longer than this leave a cursor, so that a long queue is not walked for every segment. */
 #define CURSOR_AFTER 4u
 
-/* The last quarter of the nodes is for ranges in flight: what is queued can only leave with one. */
-static bool node_for_slice(const struct gw_tcp *t)
+/* The last quarter of the nodes is for ranges in flight: what is queued can only leave with one. The
+ * quarter before it is for connections that have nothing queued: those with long queues, whose peers do
+ * not read or are gone, must not silence the others. */
+static bool node_for_slice(const struct gw_tcp *t, const struct conn *c)
 {
-    return t->nodes.used_count < t->nodes.limit - t->nodes.limit / 4;
+    uint32_t quarter = t->nodes.limit / 4;
+    uint32_t kept = c->queue_tail == 0 ? quarter : 2 * quarter;
+    return t->nodes.used_count < t->nodes.limit - kept;
 }
 
 static struct tcp_slice *slice_at(const struct gw_tcp *t, uint32_t i)
@@ -47,7 +51,7 @@ static void pop_first(struct gw_tcp *t, struct conn *c)
 
 int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
 {
-    if (!node_for_slice(t))
+    if (!node_for_slice(t, c))
         return -ENOBUFS;
     uint32_t i = gw_slab_alloc(&t->nodes);
     struct tcp_slice *n = slice_at(t, i);
@@ -103,8 +107,11 @@ int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t le
         return 0;
     }
     gw_block b = 0;
-    if (node_for_slice(t))
+    if (node_for_slice(t, c))
         b = gw_arena_get(t->cfg.arena, copy_block_bytes(c, rest));
+    /* Where memory is short a smaller block may still be there. */
+    if (b == 0 && node_for_slice(t, c))
+        b = gw_arena_get(t->cfg.arena, rest);
     if (b == 0)
         return -ENOBUFS;
     memcpy(gw_arena_ptr(t->cfg.arena, b), p + fill, rest);
