@@ -32,7 +32,7 @@ struct stage {
     bool (*after)(struct store_job *j);
 };
 
-#define STAGES_MAX 8
+#define STAGES_MAX 9
 
 struct damage {
     struct gw_damage found;
@@ -287,6 +287,9 @@ static const struct stage incarnation_stages[] = {
     {.note = "sealing small records under it", .op = GW_STORE_ROTATE, .from = GW_ROTATE_SMALL,
      .walk = true, .before = begin_walk},
     {.note = "waiting for the log to be spilled", .op = GW_STORE_SPILL},
+    /* Once more: what was sealed under the old key and on its way when the log was turned over is on
+     * the disk by the next time that is done, however slow the disk is, and is then looked at. */
+    {.note = "waiting for what was on its way", .op = GW_STORE_SPILL},
     {.note = "looking for keys in use", .op = GW_STORE_VERIFY, .walk = true, .heads_only = true,
      .before = begin_walk},
     {.note = "retiring the others", .op = GW_STORE_ROTATE, .from = GW_ROTATE_RETIRE, .walk = true,

@@ -31,6 +31,7 @@ static const struct operator_step incarnation[] = {
     {"a new incarnation", GW_STORE_ROTATE, GW_ROTATE_INCARNATION, NEW_WALK, false},
     {"small records under it", GW_STORE_ROTATE, GW_ROTATE_SMALL, NEW_WALK, false},
     {"spill the log", GW_STORE_SPILL, 0, NO_WALK, false},
+    {"spill what was on its way", GW_STORE_SPILL, 0, NO_WALK, false},
     {"look for keys in use", GW_STORE_VERIFY, 0, NEW_WALK, true},
     {"retire the others", GW_STORE_ROTATE, GW_ROTATE_RETIRE, KEPT_WALK, false},
     {"erase them", GW_STORE_ERASE, 0, NO_WALK, false},
