@@ -51,24 +51,6 @@ static struct gw_mailbox_id mailbox_of(const struct away *b, uint32_t m)
     return b->keys != NULL ? gw_identity_mailbox(&b->identities[m]) : mailbox_id(m);
 }
 
-/* What a home lcore does to a record, in place. `aad` lives until the burst. */
-static void add_seal(struct away *b, struct gw_record_head *r, const uint8_t *aad,
-                     struct gw_seal_op *op)
-{
-    struct gw_nonce nonce = gw_sealer_nonce(b->sealer);
-    r->incarnation = gw_keyring_current(b->keys);
-    r->nonce_thread = nonce.thread;
-    r->nonce_counter = nonce.counter;
-    *op = (struct gw_seal_op){.key = gw_keyring_key(b->keys, r->incarnation),
-                              .nonce = nonce,
-                              .aad = aad,
-                              .aad_len = GW_RECORD_AAD_BYTES,
-                              .len = (uint32_t)gw_record_body_len(r),
-                              .in = (uint8_t *)(r + 1),
-                              .out = (uint8_t *)(r + 1),
-                              .tag = r->tag};
-}
-
 static void submit_segment(struct away *b, unsigned slot)
 {
     struct gw_segment_writer w;
@@ -85,7 +67,7 @@ static void submit_segment(struct away *b, unsigned slot)
         if (b->keys == NULL)
             continue;
         gw_record_aad(aads[i], &b->identities[m], r->position, GW_RECORD_MESSAGE, false);
-        add_seal(b, r, aads[i], &ops[i]);
+        ops[i] = gw_record_seal_op(b->keys, b->sealer, r, aads[i]);
     }
     if (b->keys != NULL)
         gw_seal_burst(b->sealer, ops, BATCH);
@@ -195,7 +177,7 @@ static void remove_some(struct away *b, struct remover *m, bool all)
         if (b->keys == NULL)
             continue;
         gw_removal_aad(aads[sealed], &id, rec->position);
-        add_seal(b, rec, aads[sealed], &ops[sealed]);
+        ops[sealed] = gw_record_seal_op(b->keys, b->sealer, rec, aads[sealed]);
         sealed++;
     }
     if (sealed > 0)
@@ -331,17 +313,9 @@ static void report(void *arg, const char *line)
 static void open_store(struct away *b, const char *path)
 {
     char err[256];
-    struct gw_store_config cfg = {.engine = "rocksdb",
-                                  .path = path,
-                                  .durability = GW_DURABILITY_SYNC,
-                                  .client_count = 1,
-                                  .requests_max = 64,
-                                  .window_bytes_max = 64 << 20,
-                                  .spill_after_us = 2000000,
-                                  .own_thread = true,
-                                  .storage_cpu = -1,
-                                  .report = report,
-                                  .keys = b->keys};
+    struct gw_store_config cfg = store_config(path);
+    cfg.report = report;
+    cfg.keys = b->keys;
     if (gw_store_open(&b->store, &cfg, err) != 0) {
         fprintf(stderr, "%s: %s\n", path, err);
         exit(1);

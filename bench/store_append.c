@@ -174,15 +174,7 @@ static void run(const char *dir, unsigned records, bool online, double seconds, 
 {
     char path[256], command[300], err[256];
     snprintf(path, sizeof(path), "%s/store", dir);
-    struct gw_store_config cfg = {.engine = "rocksdb",
-                                  .path = path,
-                                  .durability = GW_DURABILITY_SYNC,
-                                  .client_count = 1,
-                                  .requests_max = 64,
-                                  .window_bytes_max = 64 << 20,
-                                  .spill_after_us = 2000000,
-                                  .own_thread = true,
-                                  .storage_cpu = -1};
+    struct gw_store_config cfg = store_config(path);
     static struct bench b;
     memset(&b, 0, sizeof(b));
     b.mailbox_count = mailboxes;

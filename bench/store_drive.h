@@ -34,6 +34,20 @@ static inline uint64_t count_waiting(struct gw_store_client *c, const struct gw_
     return count.messages;
 }
 
+/* A store as the broker has it, with one client. */
+static inline struct gw_store_config store_config(const char *path)
+{
+    return (struct gw_store_config){.engine = "rocksdb",
+                                    .path = path,
+                                    .durability = GW_DURABILITY_SYNC,
+                                    .client_count = 1,
+                                    .requests_max = 64,
+                                    .window_bytes_max = 64 << 20,
+                                    .spill_after_us = 2000000,
+                                    .own_thread = true,
+                                    .storage_cpu = -1};
+}
+
 /* Spread as real ones, which are hashes. */
 static inline struct gw_mailbox_id mailbox_id(uint32_t m)
 {

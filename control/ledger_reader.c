@@ -81,20 +81,12 @@ static enum ledger_read next_buffer(struct ledger_reader *r)
 static bool open_record(struct ledger_reader *r, struct gw_record_head *h)
 {
     uint8_t aad[GW_RECORD_AAD_BYTES];
-    uint8_t *body = (uint8_t *)(h + 1);
     gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS, false);
-    struct gw_seal_op op = {.key = gw_keyring_key(r->keys, h->incarnation),
-                            .nonce = {h->nonce_thread, h->nonce_counter},
-                            .aad = aad,
-                            .aad_len = sizeof(aad),
-                            .len = (uint32_t)gw_record_body_len(h),
-                            .in = body,
-                            .out = body,
-                            .tag = h->tag};
+    struct gw_seal_op op = gw_record_op(h, gw_keyring_key(r->keys, h->incarnation), aad);
     if (op.key == NULL || gw_open_burst(r->sealer, &op, 1) != 0)
         return false;
-    r->events = body;
-    r->events_len = gw_record_body_len(h);
+    r->events = op.out;
+    r->events_len = op.len;
     r->events_off = 0;
     return true;
 }

@@ -55,21 +55,14 @@ static void remember(struct recall *r, const struct gw_event *e, uint64_t segmen
 /* One that does not open is the ledger's to report: what it names may come twice. */
 static void read_record(struct recall *r, struct gw_record_head *h, uint64_t segment)
 {
-    uint8_t aad[GW_RECORD_AAD_BYTES], *body = (uint8_t *)(h + 1);
-    size_t len = gw_record_body_len(h), off = 0;
+    uint8_t aad[GW_RECORD_AAD_BYTES];
+    size_t off = 0;
     struct gw_event e;
     gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS, false);
-    struct gw_seal_op op = {.key = gw_keyring_key(r->keys, h->incarnation),
-                            .nonce = {h->nonce_thread, h->nonce_counter},
-                            .aad = aad,
-                            .aad_len = sizeof(aad),
-                            .len = (uint32_t)len,
-                            .in = body,
-                            .out = body,
-                            .tag = h->tag};
+    struct gw_seal_op op = gw_record_op(h, gw_keyring_key(r->keys, h->incarnation), aad);
     if (op.key == NULL || gw_open_burst(r->sealer, &op, 1) != 0)
         return;
-    while (gw_event_unpack(body, len, &off, &e) == 1)
+    while (gw_event_unpack(op.out, op.len, &off, &e) == 1)
         if (e.kind == GW_EVENT_STORED && gw_fingerprint_is_set(&e.fingerprint) &&
             e.time_us >= r->since_us)
             remember(r, &e, segment);

@@ -132,4 +132,33 @@ int gw_small_open(const struct gw_keyring *k, struct gw_sealer *s, uint8_t ns, s
 /* The incarnation under which a small record is sealed; 0 when it is too short to be one. */
 uint32_t gw_small_incarnation(const uint8_t *sealed, size_t len);
 
+/* ---- records ---- */
+
+/* The operation that seals or opens a record in place, under the nonce in its head. aad
+ * (GW_RECORD_AAD_BYTES) lives until the burst. */
+static inline struct gw_seal_op gw_record_op(struct gw_record_head *r, const uint8_t *key,
+                                             const uint8_t *aad)
+{
+    return (struct gw_seal_op){.key = key,
+                               .nonce = {r->nonce_thread, r->nonce_counter},
+                               .aad = aad,
+                               .aad_len = GW_RECORD_AAD_BYTES,
+                               .len = (uint32_t)gw_record_body_len(r),
+                               .in = (uint8_t *)(r + 1),
+                               .out = (uint8_t *)(r + 1),
+                               .tag = r->tag};
+}
+
+/* The same for a record that is to be sealed now: under the incarnation in use and a fresh nonce, both
+ * noted in its head. */
+static inline struct gw_seal_op gw_record_seal_op(const struct gw_keyring *k, struct gw_sealer *s,
+                                                  struct gw_record_head *r, const uint8_t *aad)
+{
+    struct gw_nonce nonce = gw_sealer_nonce(s);
+    r->incarnation = gw_keyring_current(k);
+    r->nonce_thread = nonce.thread;
+    r->nonce_counter = nonce.counter;
+    return gw_record_op(r, gw_keyring_key(k, r->incarnation), aad);
+}
+
 #endif

@@ -17,19 +17,6 @@ static struct gw_mailbox_id mailbox_of(const struct gw_pair *p)
     return id;
 }
 
-/* A record's operation, in place. */
-static struct gw_seal_op record_op(struct gw_record_head *r, const uint8_t *key, const uint8_t *aad)
-{
-    return (struct gw_seal_op){.key = key,
-                               .nonce = {r->nonce_thread, r->nonce_counter},
-                               .aad = aad,
-                               .aad_len = GW_RECORD_AAD_BYTES,
-                               .len = (uint32_t)gw_record_body_len(r),
-                               .in = (uint8_t *)(r + 1),
-                               .out = (uint8_t *)(r + 1),
-                               .tag = r->tag};
-}
-
 bool reseal_open(struct gw_store *s, struct vault_hand *hand, const struct gw_identity *id,
                  const struct account_keys *keys, struct gw_record_head *r)
 {
@@ -40,7 +27,7 @@ bool reseal_open(struct gw_store *s, struct vault_hand *hand, const struct gw_id
     if (key == NULL)
         return false;
     gw_record_aad(aad, id, r->position, r->kind, is_under_account_key(r));
-    struct gw_seal_op op = record_op(r, key, aad);
+    struct gw_seal_op op = gw_record_op(r, key, aad);
     return gw_open_burst(hand->sealer, &op, 1) == 0;
 }
 
@@ -60,7 +47,7 @@ void reseal_seal(struct vault_hand *hand, const struct account_keys *keys,
     uint8_t aad[GW_RECORD_AAD_BYTES];
     turn_to_account_key(hand, keys, r);
     gw_record_aad(aad, &keys->identity, r->position, r->kind, true);
-    struct gw_seal_op op = record_op(r, keys->key[0], aad);
+    struct gw_seal_op op = gw_record_op(r, keys->key[0], aad);
     gw_seal_burst(hand->sealer, &op, 1);
 }
 
@@ -148,7 +135,7 @@ static unsigned open_copies(struct reseal *x, const struct account_keys *const *
         if (keys[i] == NULL || key == NULL)
             continue;
         gw_record_aad(aads[n], &keys[i]->identity, r->position, r->kind, false);
-        ops[n] = record_op(r, key, aads[n]);
+        ops[n] = gw_record_op(r, key, aads[n]);
         which[n++] = i;
     }
     gw_open_burst(x->hand->sealer, ops, n);
@@ -170,7 +157,7 @@ static void seal_copies(struct reseal *x, const struct account_keys *const *keys
         }
         turn_to_account_key(x->hand, keys[i], r);
         gw_record_aad(aads[sealed], &keys[i]->identity, r->position, r->kind, true);
-        ops[sealed] = record_op(r, keys[i]->key[0], aads[sealed]);
+        ops[sealed] = gw_record_op(r, keys[i]->key[0], aads[sealed]);
         sealed++;
     }
     gw_seal_burst(x->hand->sealer, ops, sealed);
@@ -261,7 +248,7 @@ static unsigned open_some(struct gw_store *s, const struct gw_identity *id,
         const uint8_t *key = ok[count] ? NULL : account_keys_find(keys, r->incarnation);
         if (key != NULL) {
             gw_record_aad(aads[n], id, r->position, r->kind, true);
-            ops[n] = record_op(mine, key, aads[n]);
+            ops[n] = gw_record_op(mine, key, aads[n]);
             which[n++] = count;
         }
         count++;

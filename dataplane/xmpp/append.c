@@ -37,20 +37,9 @@ static void seal_later(struct gw_lcore *l, struct gw_record_head *r, const uint8
                        const uint8_t *plain)
 {
     struct gw_home *h = l->home;
-    struct gw_nonce nonce = gw_sealer_nonce(l->sealer);
-    r->incarnation = gw_keyring_current(l->keys);
-    r->nonce_thread = nonce.thread;
-    r->nonce_counter = nonce.counter;
-    h->seals[h->seal_count++] = (struct gw_seal_op){
-        .key = gw_keyring_key(l->keys, r->incarnation),
-        .nonce = nonce,
-        .aad = aad,
-        .aad_len = GW_RECORD_AAD_BYTES,
-        .len = (uint32_t)gw_record_body_len(r),
-        .in = plain,
-        .out = (uint8_t *)(r + 1),
-        .tag = r->tag,
-    };
+    struct gw_seal_op *op = &h->seals[h->seal_count++];
+    *op = gw_record_seal_op(l->keys, l->sealer, r, aad);
+    op->in = plain;
 }
 
 unsigned gw_home_seal(struct gw_lcore *l)

@@ -15,5 +15,6 @@ promised=$(grep -oE '\bgw_stack_[a-z0-9_]+\(' "$header" | tr -d '(' | sort -u)
 $shown
 promised:
 $promised"
+# grep says 1 when it leaves nothing, which is what is wanted.
 needed=$(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so|libasan|libubsan|libtsan)' || true)
 [ -z "$needed" ] || fail "needs: $needed"

@@ -149,18 +149,7 @@ static inline int keys_get_record(struct keys_rig *k, unsigned n, uint8_t out[25
 
 static inline void keys_seal(struct keys_rig *k, struct gw_record_head *r, const uint8_t *aad)
 {
-    struct gw_nonce nonce = gw_sealer_nonce(k->sealer);
-    r->incarnation = gw_keyring_current(keys_of(k));
-    r->nonce_thread = nonce.thread;
-    r->nonce_counter = nonce.counter;
-    struct gw_seal_op op = {.key = gw_keyring_key(keys_of(k), r->incarnation),
-                            .nonce = nonce,
-                            .aad = aad,
-                            .aad_len = GW_RECORD_AAD_BYTES,
-                            .len = (uint32_t)gw_record_body_len(r),
-                            .in = (uint8_t *)(r + 1),
-                            .out = (uint8_t *)(r + 1),
-                            .tag = r->tag};
+    struct gw_seal_op op = gw_record_seal_op(keys_of(k), k->sealer, r, aad);
     gw_seal_burst(k->sealer, &op, 1);
 }
 
@@ -219,14 +208,7 @@ static inline bool keys_open_record(struct keys_rig *k, unsigned n, struct gw_re
     struct gw_identity id = keys_identity(n);
     uint8_t aad[GW_RECORD_AAD_BYTES];
     gw_record_aad(aad, &id, r->position, r->kind, false);
-    struct gw_seal_op op = {.key = gw_keyring_key(keys_of(k), r->incarnation),
-                            .nonce = {r->nonce_thread, r->nonce_counter},
-                            .aad = aad,
-                            .aad_len = sizeof(aad),
-                            .len = (uint32_t)gw_record_body_len(r),
-                            .in = (uint8_t *)(r + 1),
-                            .out = (uint8_t *)(r + 1),
-                            .tag = r->tag};
+    struct gw_seal_op op = gw_record_op(r, gw_keyring_key(keys_of(k), r->incarnation), aad);
     return op.key != NULL && gw_open_burst(k->sealer, &op, 1) == 0;
 }
 
