@@ -411,6 +411,8 @@ void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_a
         tags[n] = tcp_table_tag(t, &s[n].tuple);
         tcp_table_prefetch(t, tags[n++]);
     }
+    if (n == 0)
+        return;
     expect_burst(t, tags, n);
     for (unsigned i = 0; i < n; i++)
         segment_input(t, &s[i], tags[i]);

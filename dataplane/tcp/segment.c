@@ -97,7 +97,8 @@ static uint8_t *put_timestamp(uint8_t *p, const struct tcp_options *o)
     return p + 8;
 }
 
-static uint8_t *put_sacks(uint8_t *p, const struct tcp_options *o, size_t room)
+/* Few segments have them. */
+static __attribute__((cold, noinline)) uint8_t *put_sacks(uint8_t *p, const struct tcp_options *o, size_t room)
 {
     unsigned n = o->sack_count;
     while (n > 0 && 4 + n * 8 > room)
@@ -139,7 +140,8 @@ uint32_t tcp_header_write(uint8_t out[TCP_HEADER_BYTES_MAX], const struct tcp_he
     uint8_t *p = put_syn_options(out + TCP_HEADER_BYTES, &h->opt);
     if (h->opt.has_timestamp)
         p = put_timestamp(p, &h->opt);
-    p = put_sacks(p, &h->opt, (size_t)(out + TCP_HEADER_BYTES_MAX - p));
+    if (h->opt.sack_count > 0)
+        p = put_sacks(p, &h->opt, (size_t)(out + TCP_HEADER_BYTES_MAX - p));
     uint32_t len = (uint32_t)(p - out);
     gw_put_be16(out, h->local_port);
     gw_put_be16(out + 2, h->remote_port);
