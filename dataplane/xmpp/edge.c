@@ -173,6 +173,21 @@ static void end_session(struct gw_lcore *l, struct gw_post *p)
     gw_post_answer(l, p->from, &answer);
 }
 
+void gw_edge_expect(const struct gw_lcore *l, const struct gw_post *p)
+{
+    if (p->op == GW_POST_DONE)
+        return;
+    __builtin_prefetch(gw_edge_conn(l, p->conn.index), 1);
+    __builtin_prefetch((const char *)gw_edge_conn(l, p->conn.index) + 64, 1);
+    if (p->op == GW_POST_DELIVER) {
+        gw_tcp_expect_send(l->tcp, p->conn.index);
+        __builtin_prefetch((const char *)gw_arena_ptr(l->arenas[p->owner], p->block) +
+                           p->deliver.off);
+    } else if (p->op == GW_POST_RETURN) {
+        __builtin_prefetch(gw_arena_ptr(l->arenas[p->owner], p->block), 1);
+    }
+}
+
 void gw_edge_post(struct gw_lcore *l, struct gw_post *p)
 {
     switch ((enum gw_post_op)p->op) {

@@ -147,6 +147,8 @@ extern const struct gw_tcp_upcalls gw_edge_upcalls;
 
 /* Posts addressed to the edge. */
 void gw_edge_post(struct gw_lcore *l, struct gw_post *p);
+/* The post will be dealt with soon: brings what it touches into the cache. A hint. */
+void gw_edge_expect(const struct gw_lcore *l, const struct gw_post *p);
 /* Completion of a store request that the edge made. */
 void gw_edge_store_done(struct gw_lcore *l, const struct gw_store_completion *c);
 /* Derivations done by the worker. Returns how many. */

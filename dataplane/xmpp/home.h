@@ -180,6 +180,10 @@ void gw_home_free(struct gw_lcore *l);
 /* ---- driven by the pass ---- */
 
 void gw_home_post(struct gw_lcore *l, struct gw_post *p);
+/* The post will be dealt with soon: brings what it touches into the cache, in steps from 0 of which
+ * each needs what the one before has brought. Hints; nothing changes. */
+#define GW_EXPECT_STEPS 3u
+void gw_home_expect(const struct gw_lcore *l, const struct gw_post *p, unsigned step);
 void gw_home_store_done(struct gw_lcore *l, const struct gw_store_completion *c);
 /* Posts that waited for room, loads and reads to start. */
 unsigned gw_home_work(struct gw_lcore *l);

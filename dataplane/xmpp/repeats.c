@@ -72,5 +72,7 @@ void gw_repeats_add(struct gw_repeats *r, const struct gw_fingerprint *f, uint32
     *bucket = r->head + 1;
     r->head = r->head + 1 == r->limit ? 0 : r->head + 1;
     r->count++;
+    if (r->count == r->limit) /* what will leave next */
+        __builtin_prefetch(bucket_of(r, &r->ring[r->head].fingerprint), 1);
     check_slow(r->count <= r->limit);
 }

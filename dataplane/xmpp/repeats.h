@@ -44,6 +44,20 @@ void gw_repeats_close(struct gw_repeats *r);
 /* Whether such a message came by another stream since since_us. */
 bool gw_repeats_has(const struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
                     uint64_t since_us);
+/* What gw_repeats_has will look at, brought into the cache: first this.. */
+static inline void gw_repeats_expect(const struct gw_repeats *r, const struct gw_fingerprint *f)
+{
+    if (r->limit != 0)
+        __builtin_prefetch(&r->buckets[f->name & r->bucket_mask], 1);
+}
+/* ..and when that has come, what it names. */
+static inline void gw_repeats_expect_newest(const struct gw_repeats *r,
+                                            const struct gw_fingerprint *f)
+{
+    uint32_t newest = r->limit != 0 ? r->buckets[f->name & r->bucket_mask] : 0;
+    if (newest != 0)
+        __builtin_prefetch(&r->ring[newest - 1]);
+}
 void gw_repeats_add(struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
                     uint64_t time_us);
 

@@ -21,13 +21,66 @@ void gw_home_return(struct gw_lcore *l, struct gw_post *p, bool settle, enum gw_
     gw_post_answer(l, p->owner, &answer);
 }
 
+/* ---- what is about to be touched: with many stanzas under way, out of the cache by then ---- */
+
+/* Its head and addresses; what is sealed and sent behind them is read in a row. */
+static void expect_stanza(const struct gw_lcore *l, const struct gw_post *p)
+{
+    const char *s = (const char *)gw_post_stanza(l, p);
+    for (unsigned line = 0; line < 4; line++)
+        __builtin_prefetch(s + 64 * line, 1);
+}
+
+static void expect_session(const struct gw_lcore *l, uint32_t i)
+{
+    const char *s = (const char *)gw_home_session(l, i);
+    __builtin_prefetch(s, 1);
+    __builtin_prefetch(s + 64, 1);
+}
+
+static void expect_account(const struct gw_lcore *l, uint32_t i)
+{
+    if (i == 0) /* of a session that has ended */
+        return;
+    const char *a = (const char *)gw_home_account(l, i);
+    for (unsigned line = 0; line < (sizeof(struct gw_home_account) + 63) / 64; line++)
+        __builtin_prefetch(a + 64 * line, 1);
+}
+
+static void expect_first(const struct gw_lcore *l, const struct gw_post *p)
+{
+    if (p->op == GW_POST_STANZA)
+        expect_stanza(l, p);
+    else if (p->op == GW_POST_DELIVERED)
+        expect_session(l, p->session.index);
+    else if (p->op == GW_POST_TAKEN)
+        __builtin_prefetch(gw_arena_ptr(l->arenas[p->owner], p->block), 1);
+}
+
+void gw_home_expect(const struct gw_lcore *l, const struct gw_post *p, unsigned step)
+{
+    if (step == 0)
+        expect_first(l, p);
+    else if (p->op == GW_POST_DELIVERED && step == 1)
+        expect_account(l, gw_home_session(l, p->session.index)->account);
+    else if (p->op == GW_POST_STANZA && step == 1)
+        gw_repeats_expect(&l->home->repeats, &gw_post_stanza(l, p)->fingerprint);
+    else if (p->op == GW_POST_STANZA)
+        gw_repeats_expect_newest(&l->home->repeats, &gw_post_stanza(l, p)->fingerprint);
+}
+
 /* ---- in ---- */
+
+static struct gw_pending *pending_at(struct gw_home *h, uint32_t i)
+{
+    return &h->pending[(h->pending_head + i) & h->pending_mask];
+}
 
 static struct gw_pending *enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p)
 {
     struct gw_home *h = l->home;
     check(h->pending_count <= h->pending_mask);
-    struct gw_pending *e = &h->pending[(h->pending_head + h->pending_count++) & h->pending_mask];
+    struct gw_pending *e = pending_at(h, h->pending_count++);
     *e = (struct gw_pending){.post = *p, .account = account, .segment = gw_home_last_number(l)};
     gw_home_account_hold(l, account);
     return e;
@@ -102,10 +155,10 @@ static enum room ask_mailbox(struct gw_lcore *l, uint32_t account, const struct 
 /* Whether its mailbox takes another message; when it does not, the post is answered. *again: its
  * mailbox must be counted first.
  *
- * Of a full one XEP-0160 section 2 names the condition, as RFC 6121 section 8.5.2.2.1 does for what is
- * not stored. It is also what a name without an account gets: a full mailbox is nobody else's to know
- * of. A sender that has used up its share may try again when its recipient has read: RFC 6120 section
- * 8.3.3.18, of type `wait`. */
+ * Of a full one XEP-0160 section 2 names the condition, as RFC 6121 section 8.5.2.2.1 does for what
+ * is not stored. It is also what a name without an account gets: a full mailbox is nobody else's to
+ * know of. A sender that has used up its share may try again when its recipient has read: RFC 6120
+ * section 8.3.3.18, of type `wait`. */
 static bool has_room(struct gw_lcore *l, uint32_t account, struct gw_post *p, bool *again)
 {
     enum room room = ask_mailbox(l, account, gw_post_stanza(l, p));
@@ -113,8 +166,9 @@ static bool has_room(struct gw_lcore *l, uint32_t account, struct gw_post *p, bo
     if (room == SHARE)
         GW_COUNT(l->home_count.refused_share);
     if (room == SHARE || room == FULL)
-        gw_home_return(l, p, true, room == FULL ? GW_CONDITION_SERVICE_UNAVAILABLE
-                                                : GW_CONDITION_RESOURCE_CONSTRAINT);
+        gw_home_return(l, p, true,
+                       room == FULL ? GW_CONDITION_SERVICE_UNAVAILABLE
+                                    : GW_CONDITION_RESOURCE_CONSTRAINT);
     return room == ROOM;
 }
 
@@ -374,12 +428,32 @@ static void stored(struct gw_lcore *l, uint32_t account, struct gw_post *p)
     gw_post_answer(l, p->owner, &settled);
 }
 
+/* Of what comes after the first: how many entries ahead. */
+#define DRAIN_FAR  12u
+#define DRAIN_NEAR 6u
+
+static void expect_pending(struct gw_lcore *l)
+{
+    struct gw_home *h = l->home;
+    if (h->pending_count > DRAIN_FAR) {
+        const struct gw_pending *e = pending_at(h, DRAIN_FAR);
+        expect_stanza(l, &e->post);
+        expect_account(l, e->account);
+    }
+    if (h->pending_count > DRAIN_NEAR) {
+        uint32_t session = gw_home_account(l, pending_at(h, DRAIN_NEAR)->account)->sessions;
+        if (session != 0)
+            expect_session(l, session);
+    }
+}
+
 unsigned gw_home_drain(struct gw_lcore *l)
 {
     struct gw_home *h = l->home;
     unsigned n = 0;
     while (h->pending_count > 0) {
-        struct gw_pending e = h->pending[h->pending_head & h->pending_mask];
+        expect_pending(l);
+        struct gw_pending e = *pending_at(h, 0);
         if (e.segment > h->durable_number)
             break;
         h->pending_head++;
