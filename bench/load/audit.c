@@ -9,10 +9,11 @@
 #include "../../dataplane/base/check.h"
 #include "../../dataplane/base/text.h"
 
-#define MAGIC        "godwit-load"
-#define FILLER_BYTES 65536
-#define RUN_DIGITS   8
-#define SUM_DIGITS   16
+#define MAGIC               "godwit-load"
+#define FILLER_BYTES        65536
+#define RUN_DIGITS          8
+#define SUM_DIGITS          16
+#define STANZA_ID_BYTES_MAX 1024 /* in the log */
 
 enum {
     ACKED = 1,
@@ -129,10 +130,11 @@ static uint64_t hash(const void *bytes, size_t len, uint64_t seed)
     return h;
 }
 
-static uint64_t checksum(uint32_t run, uint32_t flow, uint32_t number, const char *text, size_t len)
+/* Of what a body says of itself; its filler follows from that. */
+static uint64_t checksum(uint32_t run, uint32_t flow, uint32_t number)
 {
     uint32_t head[3] = {run, flow, number};
-    return hash(text, len, hash(head, sizeof(head), 0));
+    return hash(head, sizeof(head), 0);
 }
 
 void audit_body(const struct audit *a, uint32_t flow, uint32_t number, struct buffer *out)
@@ -146,7 +148,7 @@ void audit_body(const struct audit *a, uint32_t flow, uint32_t number, struct bu
     buffer_text(out, " ");
     buffer_uint(out, number);
     buffer_text(out, " ");
-    buffer_hex(out, checksum(a->config.run, flow, number, filler, len), SUM_DIGITS);
+    buffer_hex(out, checksum(a->config.run, flow, number), SUM_DIGITS);
     buffer_text(out, " ");
     buffer_append(out, filler, len);
 }
@@ -266,8 +268,8 @@ void audit_note(struct audit *a, uint64_t now_us, const char *what, uint32_t use
                 const char *detail)
 {
     if (a->config.log)
-        fprintf(a->config.log, "%" PRIu64 " %s %u %s\n", now_us, what,
-                a->config.first_user + user, detail);
+        fprintf(a->config.log, "%" PRIu64 " %s %u %s\n", now_us, what, a->config.first_user + user,
+                detail);
 }
 
 static bool complete(const struct audit *a, uint8_t state)
@@ -362,44 +364,55 @@ void audit_settled(struct audit *a, uint32_t flow, uint32_t number, uint64_t now
         log_message(a, now_us, "settled", flow, number, "-");
 }
 
-static unsigned digit_of(char c)
+static unsigned digit_of(uint8_t c)
 {
     if (c >= '0' && c <= '9')
         return (unsigned)(c - '0');
     return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : UINT_MAX;
 }
 
-/* A number of at most so many digits at *at, and a space behind it, which *at then is after. */
-static bool read_number(const char **at, unsigned base, unsigned digits_max, uint64_t *out)
+/* A number of at most so many digits at the start, and a space behind it, which are taken off. */
+static bool read_number(struct gw_bytes *text, unsigned base, unsigned digits_max, uint64_t *out)
 {
     unsigned digits = 0;
     *out = 0;
-    for (unsigned d; (d = digit_of(**at)) < base; (*at)++, digits++)
+    for (unsigned d; digits < text->len && (d = digit_of(text->p[digits])) < base; digits++)
         *out = *out * base + d;
-    return digits > 0 && digits <= digits_max && *(*at)++ == ' ';
+    if (digits == 0 || digits > digits_max || digits == text->len || text->p[digits] != ' ')
+        return false;
+    *text = gw_bytes(text->p + digits + 1, text->len - digits - 1);
+    return true;
+}
+
+static bool is_filler_of(const struct audit *a, uint32_t flow, uint32_t number,
+                         struct gw_bytes text)
+{
+    size_t len;
+    const char *filler = filler_of(a, flow, number, &len);
+    return gw_bytes_eq(text, gw_bytes(filler, len));
 }
 
 /* 1 with flow and number of a body that is one of ours and unharmed, 0 when it is not ours, -1
  * when it is altered. */
-static int read_body(const struct audit *a, const char *body, uint32_t *flow, uint32_t *number)
+static int read_body(const struct audit *a, struct gw_bytes body, uint32_t *flow, uint32_t *number)
 {
+    static const struct gw_bytes magic = {(const uint8_t *)MAGIC " ", sizeof(MAGIC)};
     uint64_t run, flow_read, number_read, sum;
-    const char *text = body + strlen(MAGIC " ");
-    if (strncmp(body, MAGIC " ", strlen(MAGIC) + 1) != 0)
+    if (body.len < magic.len || !gw_bytes_eq(gw_bytes(body.p, magic.len), magic))
         return 0;
-    if (!read_number(&text, 16, RUN_DIGITS, &run) ||
-        !read_number(&text, 10, 10, &flow_read) || flow_read > UINT32_MAX ||
-        !read_number(&text, 10, 10, &number_read) || number_read > UINT32_MAX ||
-        !read_number(&text, 16, SUM_DIGITS, &sum))
+    struct gw_bytes text = gw_bytes(body.p + magic.len, body.len - magic.len);
+    if (!read_number(&text, 16, RUN_DIGITS, &run) || !read_number(&text, 10, 10, &flow_read) ||
+        flow_read > UINT32_MAX || !read_number(&text, 10, 10, &number_read) ||
+        number_read > UINT32_MAX || !read_number(&text, 16, SUM_DIGITS, &sum))
         return -1;
     *flow = (uint32_t)flow_read;
     *number = (uint32_t)number_read;
     if (run != a->config.run)
         return 0;
-    if (sum != checksum((uint32_t)run, *flow, *number, text, strlen(text)) || *flow >= a->flow_count ||
-        *number == 0 || *number > a->flows[*flow].sent)
-        return -1;
-    return 1;
+    bool unharmed = sum == checksum(a->config.run, *flow, *number) &&
+                    *flow<a->flow_count && * number> 0 && *number <= a->flows[*flow].sent &&
+                    is_filler_of(a, *flow, *number, text);
+    return unharmed ? 1 : -1;
 }
 
 static const char *receive_again(struct audit *a, const struct record *r, uint32_t session,
@@ -444,8 +457,19 @@ static bool out_of_order(struct flow *f, const struct record *r, bool first, uin
     return late;
 }
 
-int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from, const char *body,
-                  const char *stanza_id, uint64_t now_us, uint32_t *flow, uint32_t *number)
+static void log_received(struct audit *a, uint64_t now_us, const char *how, uint32_t flow,
+                         uint32_t number, struct gw_bytes stanza_id)
+{
+    char detail[STANZA_ID_BYTES_MAX + 1];
+    if (!a->config.log)
+        return;
+    snprintf(detail, sizeof(detail), "%.*s", (int)stanza_id.len, (const char *)stanza_id.p);
+    log_message(a, now_us, how, flow, number, stanza_id.len > 0 ? detail : "-");
+}
+
+int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from,
+                  struct gw_bytes body, struct gw_bytes stanza_id, uint64_t now_us, uint32_t *flow,
+                  uint32_t *number)
 {
     int ours = read_body(a, body, flow, number);
     if (ours <= 0) {
@@ -469,7 +493,7 @@ int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from,
     }
 
     struct record *r = record_of(a, *flow, *number);
-    uint64_t id = stanza_id ? hash(stanza_id, strlen(stanza_id), 0) : 0;
+    uint64_t id = stanza_id.len > 0 ? hash(stanza_id.p, stanza_id.len, 0) : 0;
     bool first = advance(a, *flow, *number, RECEIVED);
     const char *how = "received";
     if (first) {
@@ -485,7 +509,7 @@ int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from,
         log_message(a, now_us, "reordered", *flow, *number, "-");
     }
     r->session = session;
-    log_message(a, now_us, how, *flow, *number, stanza_id ? stanza_id : "-");
+    log_received(a, now_us, how, *flow, *number, stanza_id);
     return 1;
 }
 

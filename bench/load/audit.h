@@ -3,8 +3,9 @@
  * What was sent, acknowledged and received, and whether that keeps the broker's promises.
  *
  * A flow is an ordered row of messages from one user to one other. Each message says in its body
- * who sent it to whom, under which number, in which run, and has a checksum; so that a message
- * that is lost, comes twice, too late, altered or to somebody else is seen for what it is.
+ * who sent it to whom, under which number, in which run, has a checksum of that, and a filler that
+ * follows from it, byte by byte; so that a message that is lost, comes twice, too late, altered or to
+ * somebody else is seen for what it is.
  *
  * What may come twice, and is counted apart:
  *   redelivered  the same stored message (its stanza-id, XEP-0359, says so) in a later session of
@@ -21,6 +22,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "../../dataplane/base/bytes.h"
 #include "buffer.h"
 #include "histogram.h"
 
@@ -38,7 +40,7 @@
     X(foreign, "messages of somebody else's or of another run")                  \
     X(duplicated, "came again without an excuse")                                \
     X(reordered, "came behind one that was sent after them")                     \
-    X(altered, "with a wrong checksum or sender")                                \
+    X(altered, "with a wrong content or sender")                                 \
     X(misdelivered, "came to somebody else than their recipient")
 
 struct audit_counts {
@@ -94,10 +96,10 @@ void audit_id(const struct audit *a, uint32_t flow, uint32_t number, char out[AU
 void audit_body(const struct audit *a, uint32_t flow, uint32_t number, struct buffer *out);
 
 /* A message that user `to` received in their `session`th session, with the sender that the server
- * stated (UINT32_MAX: none of our users). 1 with flow and number when it is one of this run and
+ * stated (UINT32_MAX: none of our users) and its stanza-id (empty: none). 1 with flow and number when it is one of this run and
  * unharmed, else 0. */
-int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from, const char *body,
-                  const char *stanza_id, uint64_t now_us, uint32_t *flow, uint32_t *number);
+int audit_receive(struct audit *a, uint32_t to, uint32_t session, uint32_t from,
+                  struct gw_bytes body, struct gw_bytes stanza_id, uint64_t now_us, uint32_t *flow, uint32_t *number);
 
 /* A line in the log that is about a session rather than a message. */
 void audit_note(struct audit *a, uint64_t now_us, const char *what, uint32_t user,

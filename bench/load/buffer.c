@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "buffer.h"
 
+#include <emmintrin.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -10,8 +11,8 @@
 
 #include "../../dataplane/base/check.h"
 
-/* Makes room for len bytes at the end, moving the content to the front first when that helps. */
-static void reserve(struct buffer *b, size_t len)
+/* Moves the content to the front first, when that helps. */
+void buffer_reserve(struct buffer *b, size_t len)
 {
     if (b->start > 0 && b->capacity - b->end < len) {
         memmove(b->data, b->data + b->start, buffer_len(b));
@@ -28,20 +29,6 @@ static void reserve(struct buffer *b, size_t len)
     b->capacity = capacity;
 }
 
-void buffer_append(struct buffer *b, const void *bytes, size_t len)
-{
-    if (len == 0)
-        return;
-    reserve(b, len);
-    memcpy(b->data + b->end, bytes, len);
-    b->end += len;
-}
-
-void buffer_text(struct buffer *b, const char *text)
-{
-    buffer_append(b, text, strlen(text));
-}
-
 void buffer_printf(struct buffer *b, const char *format, ...)
 {
     va_list args;
@@ -49,7 +36,7 @@ void buffer_printf(struct buffer *b, const char *format, ...)
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     check(len >= 0);
-    reserve(b, (size_t)len + 1);
+    buffer_reserve(b, (size_t)len + 1);
     va_start(args, format);
     vsnprintf(b->data + b->end, (size_t)len + 1, format, args);
     va_end(args);
@@ -80,14 +67,32 @@ void buffer_hex(struct buffer *b, uint64_t number, unsigned digits)
 static const bool is_escaped[256] = {
     ['&'] = true, ['<'] = true, ['>'] = true, ['\''] = true, ['"'] = true};
 
+/* How many bytes at the start need no escape. */
+static size_t plain_len(const char *text, size_t len)
+{
+    const __m128i amp = _mm_set1_epi8('&'), lt = _mm_set1_epi8('<'), gt = _mm_set1_epi8('>'),
+                  apos = _mm_set1_epi8('\''), quot = _mm_set1_epi8('"');
+    size_t i = 0;
+    for (; i + 16 <= len; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
+        __m128i angle = _mm_or_si128(_mm_cmpeq_epi8(v, lt), _mm_cmpeq_epi8(v, gt));
+        __m128i quote = _mm_or_si128(_mm_cmpeq_epi8(v, apos), _mm_cmpeq_epi8(v, quot));
+        __m128i any = _mm_or_si128(_mm_or_si128(angle, quote), _mm_cmpeq_epi8(v, amp));
+        int mask = _mm_movemask_epi8(any);
+        if (mask != 0)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
+    }
+    while (i < len && !is_escaped[(unsigned char)text[i]])
+        i++;
+    return i;
+}
+
 void buffer_escape(struct buffer *b, const char *text, size_t len)
 {
     for (size_t i = 0; i < len;) {
-        size_t plain = i;
-        while (plain < len && !is_escaped[(unsigned char)text[plain]])
-            plain++;
-        buffer_append(b, text + i, plain - i);
-        i = plain;
+        size_t plain = plain_len(text + i, len - i);
+        buffer_append(b, text + i, plain);
+        i += plain;
         if (i == len)
             return;
         switch (text[i++]) {
@@ -112,7 +117,7 @@ void buffer_escape(struct buffer *b, const char *text, size_t len)
 void buffer_base64(struct buffer *b, const void *bytes, size_t len)
 {
     size_t room = (len + 2) / 3 * 4 + 1;
-    reserve(b, room);
+    buffer_reserve(b, room);
     int written = EVP_EncodeBlock((unsigned char *)b->data + b->end, bytes, (int)len);
     check(written >= 0 && (size_t)written < room);
     b->end += (size_t)written;
@@ -120,7 +125,7 @@ void buffer_base64(struct buffer *b, const void *bytes, size_t len)
 
 const char *buffer_cstr(struct buffer *b)
 {
-    reserve(b, 1);
+    buffer_reserve(b, 1);
     b->data[b->end] = '\0';
     return buffer_head(b);
 }

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buffer {
     char *data;
@@ -23,8 +24,24 @@ static inline const char *buffer_head(const struct buffer *b)
     return b->data + b->start;
 }
 
-void buffer_append(struct buffer *b, const void *bytes, size_t len);
-void buffer_text(struct buffer *b, const char *text);
+/* Makes room for len bytes at the end. */
+void buffer_reserve(struct buffer *b, size_t len);
+
+static inline void buffer_append(struct buffer *b, const void *bytes, size_t len)
+{
+    if (len == 0)
+        return;
+    if (b->capacity - b->end < len)
+        buffer_reserve(b, len);
+    memcpy(b->data + b->end, bytes, len);
+    b->end += len;
+}
+
+static inline void buffer_text(struct buffer *b, const char *text)
+{
+    buffer_append(b, text, strlen(text));
+}
+
 void buffer_printf(struct buffer *b, const char *format, ...)
     __attribute__((format(printf, 2, 3), nonnull(2)));
 void buffer_uint(struct buffer *b, uint64_t number);

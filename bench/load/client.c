@@ -373,33 +373,51 @@ static void on_features(struct client *c, const struct element *features)
         fail(c, "stream features in state %s", client_state_name(c->state));
 }
 
+static void settle_later(struct client *c, uint64_t tag)
+{
+    if (c->profile->stream_management && c->state > CLIENT_ENABLE)
+        tags_push(&c->unsettled, tag);
+}
+
+static void on_stanza_proper(struct client *c, const struct element *e)
+{
+    uint64_t tag = 0;
+    c->received++;
+    if (strcmp(e->name, "message") == 0)
+        tag = c->events->message(c, e);
+    else if (strcmp(e->name, "iq") == 0)
+        on_iq(c, e);
+    else if (strcmp(e->name, "presence") != 0)
+        fail(c, "unknown stanza <%s/>", e->name);
+    settle_later(c, tag);
+}
+
 static void on_stanza(void *ctx, const struct element *e)
 {
     struct client *c = ctx;
     if (c->state == CLIENT_ENDED)
         return;
-    if (strcmp(e->space, NS_SM) == 0) {
+    if (strcmp(e->space, NS_CLIENT) == 0)
+        on_stanza_proper(c, e);
+    else if (strcmp(e->space, NS_SM) == 0)
         on_stream_management(c, e);
-    } else if (strcmp(e->space, NS_SASL) == 0) {
+    else if (strcmp(e->space, NS_SASL) == 0)
         on_sasl(c, e);
-    } else if (element_is(e, NS_STREAM, "features")) {
+    else if (element_is(e, NS_STREAM, "features"))
         on_features(c, e);
-    } else if (element_is(e, NS_STREAM, "error")) {
+    else if (element_is(e, NS_STREAM, "error"))
         fail(c, "stream error: %s", e->first_child ? e->first_child->name : "no condition");
-    } else if (strcmp(e->space, NS_CLIENT) == 0) {
-        uint64_t tag = 0;
-        c->received++;
-        if (strcmp(e->name, "message") == 0)
-            tag = c->events->message(c, e);
-        else if (strcmp(e->name, "iq") == 0)
-            on_iq(c, e);
-        else if (strcmp(e->name, "presence") != 0)
-            fail(c, "unknown stanza <%s/>", e->name);
-        if (c->profile->stream_management && c->state > CLIENT_ENABLE)
-            tags_push(&c->unsettled, tag);
-    } else {
+    else
         fail(c, "unknown element <%s xmlns='%s'/>", e->name, e->space);
-    }
+}
+
+static void on_chat(void *ctx, const struct quick_chat *chat)
+{
+    struct client *c = ctx;
+    if (c->state == CLIENT_ENDED)
+        return;
+    c->received++;
+    settle_later(c, c->events->chat(c, chat));
 }
 
 static void on_stream(void *ctx, const struct element *header)
@@ -441,9 +459,10 @@ void client_free(struct client *c)
 
 void client_connected(struct client *c)
 {
-    static const struct reader_events events = {on_stream, on_stanza, on_stream_end};
+    static const struct reader_events plain = {on_stream, on_stanza, on_stream_end, NULL};
+    static const struct reader_events with_chat = {on_stream, on_stanza, on_stream_end, on_chat};
     check(c->state == CLIENT_CLOSED && tags_count(&c->pending) == 0);
-    c->reader = reader_new(&events, c, c->profile->expat_every);
+    c->reader = reader_new(c->events->chat ? &with_chat : &plain, c, c->profile->expat_every);
     c->peer_ended = c->refused_login = c->mark_set = c->ack_wanted = false;
     c->sent = c->acked = c->received = c->settled = 0;
     free(c->failure);

@@ -60,6 +60,8 @@ struct client_events {
     void (*ready)(struct client *c);
     /* A <message/>; alive during the call. Returns a tag for it, 0 for none. */
     uint64_t (*message)(struct client *c, const struct element *message);
+    /* The same of one that was read by its form alone (quick.h); NULL: none is. */
+    uint64_t (*chat)(struct client *c, const struct quick_chat *chat);
     /* A stanza that was sent with a tag is the server's now. */
     void (*acked)(struct client *c, uint64_t tag);
     /* We have acknowledged a message that got this tag, and the server has since acknowledged

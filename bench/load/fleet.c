@@ -156,6 +156,11 @@ static uint64_t on_message(struct client *c, const struct element *message)
                                       message);
 }
 
+static uint64_t on_chat(struct client *c, const struct quick_chat *chat)
+{
+    return the_fleet->events->chat(the_fleet->ctx, index_of(the_fleet, (struct user *)c), chat);
+}
+
 static void on_acked(struct client *c, uint64_t tag)
 {
     the_fleet->events->acked(the_fleet->ctx, index_of(the_fleet, (struct user *)c), tag);
@@ -166,7 +171,8 @@ static void on_settled(struct client *c, uint64_t tag)
     the_fleet->events->settled(the_fleet->ctx, index_of(the_fleet, (struct user *)c), tag);
 }
 
-static const struct client_events client_events = {on_ready, on_message, on_acked, on_settled};
+static const struct client_events client_events = {on_ready, on_message, on_chat, on_acked,
+                                                   on_settled};
 static const struct transport_events transport_events = {on_connected, on_input, on_writable,
                                                          on_closed};
 

@@ -45,6 +45,7 @@ struct fleet_events {
     void (*online)(void *ctx, uint32_t user);
     void (*offline)(void *ctx, uint32_t user, const char *why);
     uint64_t (*message)(void *ctx, uint32_t user, const struct element *message);
+    uint64_t (*chat)(void *ctx, uint32_t user, const struct quick_chat *chat);
     void (*acked)(void *ctx, uint32_t user, uint64_t tag);
     void (*settled)(void *ctx, uint32_t user, uint64_t tag);
 };

@@ -23,8 +23,8 @@ static bool is_space(char c)
 
 static bool is_name(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
 }
 
 /* What stops us at *at: the end of what there is so far, or something unknown. */
@@ -205,4 +205,68 @@ int quick_parse(char *text, size_t len, struct element **stanza, size_t *used)
     int read = read_element(&q, stanza, NS_CLIENT, 0);
     *used = (size_t)(q.at - text);
     return read;
+}
+
+/* ---- one form of all stanzas ---- */
+
+struct span {
+    const char *at, *end;
+    bool cut; /* it ended where more was needed */
+};
+
+/* Exactly these bytes. */
+static bool take(struct span *s, struct gw_bytes what)
+{
+    size_t there = (size_t)(s->end - s->at), n = there < what.len ? there : what.len;
+    if (memcmp(s->at, what.p, n) != 0)
+        return false;
+    s->cut = n < what.len;
+    s->at += n;
+    return !s->cut;
+}
+
+/* Whatever comes up to `stop`, which is left behind, unless it has to be unescaped. */
+static bool take_until(struct span *s, char stop, struct gw_bytes *out)
+{
+    const char *end = memchr(s->at, stop, (size_t)(s->end - s->at));
+    s->cut = end == NULL;
+    if (s->cut)
+        return false;
+    *out = gw_bytes(s->at, (size_t)(end - s->at));
+    s->at = end + 1;
+    return memchr(out->p, '&', out->len) == NULL;
+}
+
+static bool take_value(struct span *s, struct gw_bytes before, struct gw_bytes *out)
+{
+    return take(s, before) && take_until(s, '\'', out);
+}
+
+static bool take_chat(struct span *s, struct quick_chat *c)
+{
+    struct gw_bytes unused;
+    return take_value(s, GW_LIT("<message from='"), &c->from) &&
+           take_value(s, GW_LIT(" to='"), &unused) &&
+           take_value(s, GW_LIT(" type='chat' id='"), &unused) && take(s, GW_LIT("><body>")) &&
+           take_until(s, '<', &c->body) &&
+           take_value(s, GW_LIT("/body><stanza-id xmlns='urn:xmpp:sid:0' by='"), &unused) &&
+           take_value(s, GW_LIT(" id='"), &c->stanza_id) && take(s, GW_LIT("/>"));
+}
+
+static bool take_delay(struct span *s)
+{
+    struct gw_bytes stamp;
+    return take_value(s, GW_LIT("<delay xmlns='urn:xmpp:delay' stamp='"), &stamp) &&
+           take(s, GW_LIT("/>"));
+}
+
+int quick_chat(const char *text, size_t len, struct quick_chat *chat, size_t *used)
+{
+    struct span s = {.at = text, .end = text + len};
+    bool whole = take_chat(&s, chat);
+    if (whole && s.end - s.at > 1 && s.at[1] == 'd')
+        whole = take_delay(&s);
+    whole = whole && take(&s, GW_LIT("</message>"));
+    *used = (size_t)(s.at - text);
+    return whole ? 1 : s.cut ? 0 : -1;
 }

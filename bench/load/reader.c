@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <expat.h>
 #include <stdalign.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,9 @@ struct reader {
     struct open_element open[DEPTH_MAX];
     uint32_t expat_every; /* stanzas; of the others only what quick.c does not know */
     uint32_t stanzas;
-    uint64_t fed, stanza_end; /* bytes of this stream: given to expat; up to its last whole stanza */
-    struct buffer begun;      /* a stanza that is not whole, not given to expat */
+    uint64_t fed,
+        stanza_end;      /* bytes of this stream: given to expat; up to its last whole stanza */
+    struct buffer begun; /* a stanza that is not whole, not given to expat */
     const char *error;
     bool restart;
 };
@@ -131,8 +133,8 @@ static struct element *build(struct reader *r, const char *name, const char **at
 
 static void note_end(struct reader *r)
 {
-    r->stanza_end = (uint64_t)XML_GetCurrentByteIndex(r->parser) +
-                    (uint64_t)XML_GetCurrentByteCount(r->parser);
+    r->stanza_end =
+        (uint64_t)XML_GetCurrentByteIndex(r->parser) + (uint64_t)XML_GetCurrentByteCount(r->parser);
 }
 
 static void on_start(void *ctx, const char *name, const char **attributes)
@@ -262,47 +264,97 @@ static int keep(struct reader *r, const char *bytes, size_t len)
     return 0;
 }
 
+/* Whether the next stanza is one for expat. */
+static bool is_expats_turn(const struct reader *r)
+{
+    return (r->stanzas + 1) % r->expat_every == 0;
+}
+
+/* The stanza at the start of bytes, by its form alone. 1, 0 or -1 as quick_chat. */
+static int read_chat(struct reader *r, const char *bytes, size_t len, size_t *used)
+{
+    struct quick_chat chat;
+    if (r->events->chat == NULL || is_expats_turn(r))
+        return -1;
+    int found = quick_chat(bytes, len, &chat, used);
+    if (found == 1) {
+        r->stanzas++;
+        r->events->chat(r->ctx, &chat);
+    }
+    return found;
+}
+
+/* Any stanza: text is the same bytes, to be spoiled. 1, 0 or -1 as quick_parse, or -EBADMSG. */
+static int read_any(struct reader *r, char *text, const char *bytes, size_t len, size_t *used)
+{
+    struct element *stanza;
+    int found = quick_parse(text, len, &stanza, used);
+    if (found != 1)
+        return found;
+    if (++r->stanzas % r->expat_every == 0)
+        return feed(r, bytes, *used) == 0 ? 1 : -EBADMSG;
+    if (stanza)
+        r->events->stanza(r->ctx, stanza);
+    return 1;
+}
+
 static int read_some(struct reader *r, const char *bytes, size_t len)
 {
     static struct buffer scratch; /* quick_parse writes into what it reads */
-    struct element *stanza;
-    size_t at = 0, used;
+    size_t at = 0, used, copied_at = SIZE_MAX;
     if (r->expat_every <= 1)
         return feed(r, bytes, len);
-    buffer_reset(&scratch);
-    buffer_append(&scratch, bytes, len);
-    buffer_cstr(&scratch);
-    for (int err = 0; at < len && between_stanzas(r); at += used) {
-        int found = quick_parse(scratch.data + at, len - at, &stanza, &used);
+    for (; at < len && between_stanzas(r); at += used) {
+        int found = read_chat(r, bytes + at, len - at, &used);
+        if (found < 0) {
+            if (copied_at == SIZE_MAX) {
+                copied_at = at;
+                buffer_reset(&scratch);
+                buffer_append(&scratch, bytes + at, len - at);
+                buffer_cstr(&scratch);
+            }
+            found = read_any(r, scratch.data + (at - copied_at), bytes + at, len - at, &used);
+        }
         if (found == 0)
             return keep(r, bytes + at, len - at);
+        if (found == -EBADMSG)
+            return found;
         if (found < 0)
             break;
-        if (++r->stanzas % r->expat_every == 0)
-            err = feed(r, bytes + at, used);
-        else if (stanza)
-            r->events->stanza(r->ctx, stanza);
         if (r->restart) {
             restart(r);
             return 0;
         }
-        if (err)
-            return err;
     }
     return at < len ? feed(r, bytes + at, len - at) : 0;
 }
 
+/* Memory of stanzas in pieces: one buffer goes round, so that no idle reader keeps one. */
+static void let_go_of(struct buffer *b, struct buffer *spare)
+{
+    buffer_reset(b);
+    if (spare->capacity == 0) {
+        *spare = *b;
+        *b = (struct buffer){0};
+    }
+    buffer_free(b);
+}
+
 int reader_input(struct reader *r, const void *bytes, size_t len)
 {
+    static struct buffer spare;
     if (r->error)
         return -EBADMSG;
     if (buffer_len(&r->begun) == 0)
         return read_some(r, bytes, len);
     struct buffer whole = r->begun;
-    r->begun = (struct buffer){0};
+    r->begun = spare;
+    spare = (struct buffer){0};
     buffer_append(&whole, bytes, len);
     int err = read_some(r, buffer_head(&whole), buffer_len(&whole));
-    buffer_free(&whole);
+    let_go_of(&whole, &spare);
+    if (buffer_len(&r->begun) == 0)
+        let_go_of(&r->begun, &spare);
     return err;
 }
 

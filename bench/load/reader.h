@@ -30,11 +30,14 @@ struct element {
 };
 
 struct reader;
+struct quick_chat; /* quick.h */
 
 struct reader_events {
     void (*stream)(void *ctx, const struct element *header);
     void (*stanza)(void *ctx, const struct element *stanza);
     void (*stream_end)(void *ctx);
+    /* In place of `stanza`, for messages that quick.c knows by their form. May be NULL. */
+    void (*chat)(void *ctx, const struct quick_chat *chat);
 };
 
 struct reader *reader_new(const struct reader_events *events, void *ctx, uint32_t expat_every);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../wire/wire.h"
+#include "quick.h"
 #include "run.h"
 
 #include <signal.h>
@@ -37,7 +38,8 @@ static uint64_t tag_of(uint32_t flow, uint32_t number)
     return (uint64_t)flow << 32 | number;
 }
 
-static void format_id(const struct run *run, char id[AUDIT_ID_BYTES], uint32_t flow, uint32_t number)
+static void format_id(const struct run *run, char id[AUDIT_ID_BYTES], uint32_t flow,
+                      uint32_t number)
 {
     audit_id(run->audit, flow, number, id);
 }
@@ -221,19 +223,22 @@ static void on_offline(void *ctx, uint32_t user, const char *why)
 }
 
 /* The number of one of our users by the bare JID of a stanza's sender. */
-static uint32_t user_of(const struct run *run, const char *jid)
+static uint32_t user_of(const struct run *run, struct gw_bytes jid)
 {
     const struct options *o = run->options;
-    size_t prefix_len = strlen(o->prefix);
-    char *end;
-    if (!jid || strncmp(jid, o->prefix, prefix_len) != 0)
+    struct gw_bytes prefix = gw_bytes_str(o->prefix), domain = gw_bytes_str(o->domain);
+    uint32_t number = 0;
+    size_t at = prefix.len;
+    if (jid.len < at || !gw_bytes_eq(gw_bytes(jid.p, at), prefix))
         return UINT32_MAX;
-    unsigned long number = strtoul(jid + prefix_len, &end, 10);
-    size_t domain_len = strlen(o->domain);
-    if (*end != '@' || strncmp(end + 1, o->domain, domain_len) != 0 ||
-        (end[1 + domain_len] != '/' && end[1 + domain_len] != '\0'))
+    for (; at < jid.len && jid.p[at] >= '0' && jid.p[at] <= '9'; at++)
+        number = number * 10 + (uint32_t)(jid.p[at] - '0');
+    size_t end = at + 1 + domain.len;
+    if (at == prefix.len || jid.len < end || jid.p[at] != '@' ||
+        !gw_bytes_eq(gw_bytes(jid.p + at + 1, domain.len), domain) ||
+        (jid.len > end && jid.p[end] != '/'))
         return UINT32_MAX;
-    return (uint32_t)number - o->first;
+    return number - o->first;
 }
 
 /* The message that an id names, when it is one of this run's. */
@@ -252,17 +257,33 @@ static void on_error_message(struct run *run, const struct element *message)
         audit_refused(run->audit, flow, number, run->fleet.now_us);
 }
 
+static struct gw_bytes attribute(const struct element *e, const char *name)
+{
+    const char *value = e ? element_attribute(e, name) : NULL;
+    return value ? gw_bytes_str(value) : gw_bytes(NULL, 0);
+}
+
 static uint64_t on_text(struct run *run, uint32_t user, const struct element *message,
                         const char *body)
 {
     const struct element *id = element_child(message, NS_STANZA_ID, "stanza-id");
     uint32_t flow, number;
     if (!audit_receive(run->audit, user, run->fleet.users[user].session,
-                       user_of(run, element_attribute(message, "from")), body,
-                       id ? element_attribute(id, "id") : NULL, run->fleet.now_us, &flow, &number))
+                       user_of(run, attribute(message, "from")), gw_bytes_str(body),
+                       attribute(id, "id"), run->fleet.now_us, &flow, &number))
         return 0;
     if (element_child(message, CLIENT_NS_RECEIPTS, "request"))
         send_receipt(run, flow, number);
+    return tag_of(flow, number);
+}
+
+static uint64_t on_chat(void *ctx, uint32_t user, const struct quick_chat *chat)
+{
+    struct run *run = ctx;
+    uint32_t flow, number;
+    if (!audit_receive(run->audit, user, run->fleet.users[user].session, user_of(run, chat->from),
+                       chat->body, chat->stanza_id, run->fleet.now_us, &flow, &number))
+        return 0;
     return tag_of(flow, number);
 }
 
@@ -297,8 +318,8 @@ static void on_settled(void *ctx, uint32_t user, uint64_t tag)
     audit_settled(run->audit, (uint32_t)(tag >> 32), (uint32_t)tag, run->fleet.now_us);
 }
 
-static const struct fleet_events fleet_events = {on_online, on_offline, on_message, on_acked,
-                                                 on_settled};
+static const struct fleet_events fleet_events = {on_online, on_offline, on_message,
+                                                 on_chat,   on_acked,   on_settled};
 
 /* ---- result ---- */
 

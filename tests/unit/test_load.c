@@ -7,6 +7,7 @@
 #include "../../bench/load/audit.h"
 #include "../../bench/load/client.h"
 #include "../../bench/load/histogram.h"
+#include "../../bench/load/quick.h"
 #include "../../bench/load/scram.h"
 
 /* ---- SCRAM ---- */
@@ -129,7 +130,7 @@ static void on_settled(struct client *c, uint64_t tag)
     seen.settled[seen.settled_count++] = tag;
 }
 
-static const struct client_events events = {on_ready, on_message, on_acked, on_settled};
+static const struct client_events events = {on_ready, on_message, NULL, on_acked, on_settled};
 
 #define HEADER                                                   \
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' " \
@@ -179,10 +180,10 @@ static void log_in(struct client *c, const struct client_profile *profile, size_
 static const struct client_profile with_sm = {
     .domain = "d", .mechanism = MECHANISM_PLAIN, .stream_management = true, .presence = true};
 static const struct client_profile quick_sm = {.domain = "d",
-                                                .mechanism = MECHANISM_PLAIN,
-                                                .stream_management = true,
-                                                .presence = true,
-                                                .expat_every = 3};
+                                               .mechanism = MECHANISM_PLAIN,
+                                               .stream_management = true,
+                                               .presence = true,
+                                               .expat_every = 3};
 static const struct client_profile without_sm = {
     .domain = "d", .mechanism = MECHANISM_PLAIN, .presence = true};
 
@@ -219,13 +220,37 @@ static void dump_nothing(void *ctx)
 {
 }
 
-static const struct reader_events dump_events = {dump_stanza, dump_stanza, dump_nothing};
+static unsigned chats;
+
+/* As the tree of the same message. */
+static void dump_chat(void *ctx, const struct quick_chat *c)
+{
+    chats++;
+    buffer_printf(ctx, "%.*s: %.*s, %.*s\n", (int)c->from.len, c->from.p, (int)c->body.len,
+                  c->body.p, (int)c->stanza_id.len, c->stanza_id.p);
+}
+
+static void dump_as_chat(void *ctx, const struct element *e)
+{
+    const struct element *body = element_child(e, NULL, "body");
+    const struct element *id = element_child(e, "urn:xmpp:sid:0", "stanza-id");
+    if (body && id)
+        buffer_printf(ctx, "%s: %s, %s\n", element_attribute(e, "from"), body->text,
+                      element_attribute(id, "id"));
+    else
+        dump(ctx, e);
+}
+
+static const struct reader_events dump_events = {dump_stanza, dump_stanza, dump_nothing, NULL};
+static const struct reader_events chat_events = {dump_stanza, dump_as_chat, dump_nothing,
+                                                 dump_chat};
 
 /* All that a reader makes of the text in pieces of that size. */
-static char *read_in_pieces(const char *text, size_t piece, uint32_t expat_every)
+static char *read_by(const struct reader_events *reader_events, const char *text, size_t piece,
+                     uint32_t expat_every)
 {
     struct buffer out = {0};
-    struct reader *r = reader_new(&dump_events, &out, expat_every);
+    struct reader *r = reader_new(reader_events, &out, expat_every);
     for (size_t at = 0, len = strlen(text); at < len; at += piece)
         if (reader_input(r, text + at, at + piece < len ? piece : len - at) < 0) {
             buffer_printf(&out, "error");
@@ -235,6 +260,11 @@ static char *read_in_pieces(const char *text, size_t piece, uint32_t expat_every
     reader_free(&r);
     buffer_free(&out);
     return all;
+}
+
+static char *read_in_pieces(const char *text, size_t piece, uint32_t expat_every)
+{
+    return read_by(&dump_events, text, piece, expat_every);
 }
 
 Test(load_reader, in_a_hurry_reads_what_expat_reads)
@@ -269,10 +299,56 @@ Test(load_reader, in_a_hurry_reads_what_expat_reads)
     buffer_free(&all);
 }
 
+#define CHAT(body, end)                                                         \
+    "<message from='a@d/r' to='b@d' type='chat' id='m-1'><body>" body "</body>" \
+    "<stanza-id xmlns='urn:xmpp:sid:0' by='b@d' id='00112233445566778899aabbccddeeff'/>" end
+
+Test(load_reader, in_a_hurry_knows_the_form_of_a_chat_message)
+{
+    static const char text[] = "<s xmlns='jabber:client'>" CHAT(
+        "one",
+        "</message>") CHAT("2 &lt; 3",
+                           "</message>") CHAT("late", "<delay xmlns='urn:xmpp:delay' "
+                                                      "stamp='2024-01-01T00:00:00.000Z'/></"
+                                                      "message>") "<a xmlns='urn:xmpp:sm:3' "
+                                                                  "h='7'/>" CHAT("", "</message>")
+                                                                      CHAT("asks",
+                                                                           "<request "
+                                                                           "xmlns='urn:xmpp:"
+                                                                           "receipts'/></message>")
+                                                                          CHAT("four",
+                                                                               "</message>") "<mess"
+                                                                                             "age "
+                                                                                             "from="
+                                                                                             "'a@d/"
+                                                                                             "r' "
+                                                                                             "to='"
+                                                                                             "b@d' "
+                                                                                             "type="
+                                                                                             "'chat"
+                                                                                             "'/>";
+    const size_t header_len = strlen("<s xmlns='jabber:client'>");
+    char *wanted = read_by(&chat_events, text, strlen(text), 1);
+    cr_assert_eq(chats, 0);
+    cr_assert_not_null(strstr(wanted, "a@d/r: four, 00112233445566778899aabbccddeeff"));
+    for (size_t piece = 1; piece < 400; piece++) {
+        chats = 0;
+        char *got = read_by(&chat_events, text, piece, 1000);
+        cr_assert_str_eq(got, wanted, "pieces of %zu", piece);
+        /* When a piece ends with the header, none is left to expat. */
+        cr_assert(chats == 4 || (header_len % piece != 0 && chats < 4), "pieces of %zu", piece);
+        free(got);
+        got = read_by(&chat_events, text, piece, 1 + (uint32_t)piece % 7);
+        cr_assert_str_eq(got, wanted, "pieces of %zu", piece);
+        free(got);
+    }
+    free(wanted);
+}
+
 Test(load_reader, in_a_hurry_sees_what_is_not_well_formed)
 {
-    static const char *const bad[] = {"<a></b>", "<a b></a>", "<a b='c>'", "<a>&bad;</a>", "</x>",
-                                      "text", "<a/ >"};
+    static const char *const bad[] = {"<a></b>", "<a b></a>", "<a b='c>'", "<a>&bad;</a>",
+                                      "</x>",    "text",      "<a/ >"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         char text[200];
         snprintf(text, sizeof(text), "<s xmlns='jabber:client'>%s<c/><d/>", bad[i]);
@@ -418,10 +494,19 @@ static int arrive(struct audit *a, uint32_t number, uint32_t session, const char
     struct buffer body = {0};
     uint32_t flow, got;
     audit_body(a, 0, number, &body);
-    int result = audit_receive(a, 1, session, 0, buffer_cstr(&body), stanza_id, 10, &flow, &got);
+    struct gw_bytes id = stanza_id ? gw_bytes_str(stanza_id) : gw_bytes(NULL, 0);
+    int result = audit_receive(a, 1, session, 0, gw_bytes(buffer_head(&body), buffer_len(&body)),
+                               id, 10, &flow, &got);
     cr_assert(!result || (flow == 0 && got == number));
     buffer_free(&body);
     return result;
+}
+
+/* Whether that text from one user to another counts as a message that was sent. */
+static int arrives(struct audit *a, uint32_t to, uint32_t from, const char *text)
+{
+    uint32_t flow, number;
+    return audit_receive(a, to, 1, from, gw_bytes_str(text), gw_bytes(NULL, 0), 2, &flow, &number);
 }
 
 static void send_some(struct audit *a, uint32_t count)
@@ -536,22 +621,26 @@ Test(load_audit, altered_forged_foreign_misdelivered)
     struct audit *a = new_audit();
     struct audit *other = audit_new(&(struct audit_config){.run = 6, .body_bytes = 50});
     struct buffer body = {0};
-    uint32_t flow, number;
     send_some(a, 1);
     audit_add_flow(other, 0, 1);
     audit_send(other, 0, 1);
     audit_body(a, 0, 1, &body);
     char *text = strdup(buffer_cstr(&body));
-    cr_assert_eq(audit_receive(a, 1, 1, 1, text, NULL, 2, &flow, &number), 0, "not from user 1");
-    cr_assert_eq(audit_receive(a, 0, 1, 0, text, NULL, 2, &flow, &number), 0, "not for user 0");
-    text[strlen(text) - 1] ^= 1;
-    cr_assert_eq(audit_receive(a, 1, 1, 0, text, NULL, 2, &flow, &number), 0);
-    cr_assert_eq(audit_totals(a)->altered, 2);
+    cr_assert_eq(arrives(a, 1, 1, text), 0, "not from user 1");
+    cr_assert_eq(arrives(a, 0, 0, text), 0, "not for user 0");
+    cr_assert_eq(audit_totals(a)->altered, 1);
+    for (size_t i = strlen("godwit-load 00000005"); i < strlen(text); i++) {
+        text[i] ^= 1;
+        cr_assert_eq(arrives(a, 1, 0, text), 0, "byte %zu", i);
+        cr_assert_eq(audit_totals(a)->altered, 2 + i - strlen("godwit-load 00000005"));
+        text[i] ^= 1;
+    }
+    cr_assert_eq(arrives(a, 1, 0, "godwit-load 00000005 0 1 "), 0, "cut off");
     cr_assert_eq(audit_totals(a)->misdelivered, 1);
     buffer_reset(&body);
     audit_body(other, 0, 1, &body);
-    cr_assert_eq(audit_receive(a, 1, 1, 0, buffer_cstr(&body), NULL, 2, &flow, &number), 0);
-    cr_assert_eq(audit_receive(a, 1, 1, 0, "hello", NULL, 2, &flow, &number), 0);
+    cr_assert_eq(arrives(a, 1, 0, buffer_cstr(&body)), 0);
+    cr_assert_eq(arrives(a, 1, 0, "hello"), 0);
     cr_assert_eq(audit_totals(a)->foreign, 2);
     cr_assert_eq(audit_totals(a)->received, 0);
     free(text);
