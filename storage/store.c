@@ -70,17 +70,30 @@ void store_complete(struct gw_store_client *c, const struct gw_store_completion 
     c->completed = true;
 }
 
+/* Some of what a client asks for. */
+static unsigned pop_some(struct gw_store *s, struct gw_store_client *c)
+{
+    struct gw_store_request r[PASS_TURN];
+    unsigned room = PASS_REQUESTS_MAX - s->popped_count, slow = 0;
+    unsigned n = gw_ring_pop(c->storage_requests, r, room < PASS_TURN ? room : PASS_TURN);
+    for (unsigned i = 0; i < n; i++) {
+        s->popped[s->popped_count++] = (struct popped){c, r[i]};
+        slow += r[i].op != GW_STORE_CAS;
+    }
+    s->popped_slow += slow;
+    return n;
+}
+
+/* Each client in turn, and few reads in a pass: who asks for little waits for so many at most, however
+ * much others ask for. Writes of small records are taken as they come, for they share one sync. */
 static void pop_requests(struct gw_store *s)
 {
-    struct gw_store_request r[64];
-    for (unsigned i = 0; i < s->cfg.client_count; i++) {
-        struct gw_store_client *c = &s->clients[i];
-        unsigned room, n;
-        while ((room = PASS_REQUESTS_MAX - s->popped_count) > 0 &&
-               (n = gw_ring_pop(c->storage_requests, r, room < 64 ? room : 64)) > 0)
-            for (unsigned k = 0; k < n; k++)
-                s->popped[s->popped_count++] = (struct popped){c, r[k]};
-    }
+    unsigned n;
+    do {
+        n = 0;
+        for (unsigned i = 0; i < s->cfg.client_count; i++)
+            n += pop_some(s, &s->clients[i]);
+    } while (n > 0 && s->popped_slow < PASS_READS_MAX);
 }
 
 /* Account keys change between two spills only. One request at a time waits for that. */
@@ -177,7 +190,7 @@ static void serve_popped(struct gw_store *s)
         if (s->popped[i].r.op != GW_STORE_CAS)
             serve_one(s, &s->popped[i]);
     small_cas_pass(s);
-    s->popped_count = 0;
+    s->popped_count = s->popped_slow = 0;
 }
 
 /* An append that found no room in the log waits for this. */

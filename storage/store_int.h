@@ -24,6 +24,9 @@
 #define HANDOVER_SLOTS 4096
 /* Requests that the storage thread takes in one pass, and so the largest batch of CAS. */
 #define PASS_REQUESTS_MAX 1024
+/* Of a client at a time, and how many that are not CAS end a pass. */
+#define PASS_TURN      16
+#define PASS_READS_MAX 128
 /* What one pass may do for a spill: a read that arrives meanwhile waits for it. */
 #define PASS_GATHER_BYTES_MAX (2u << 20)
 #define PASS_SETTLE_MAX       4096
@@ -191,7 +194,7 @@ struct gw_store {
     size_t dropped_count;
     uint64_t version_next, version_reserved;
     struct popped popped[PASS_REQUESTS_MAX];
-    unsigned popped_count;
+    unsigned popped_count, popped_slow; /* slow: those that are not CAS */
     struct popped rotate_held; /* waits for the end of a spill; client NULL: none */
     struct cas_pending cas[PASS_REQUESTS_MAX];
     unsigned cas_count;
