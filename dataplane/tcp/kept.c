@@ -138,6 +138,14 @@ static uint32_t fill(struct gw_tcp *t, uint32_t i, const uint8_t *p, uint32_t le
     return n;
 }
 
+/* The last quarter of the memory is not for text that its sender keeps as well: it is for what is to be
+ * sent. */
+static bool memory_for_piece(const struct gw_tcp *t)
+{
+    size_t limit = gw_arena_limit_bytes(t->cfg.arena);
+    return gw_arena_used_bytes(t->cfg.arena) < limit - limit / 4;
+}
+
 static uint32_t new_piece(struct gw_tcp *t, struct conn *c, uint32_t prev, uint32_t seq,
                           uint32_t len)
 {
@@ -146,7 +154,7 @@ static uint32_t new_piece(struct gw_tcp *t, struct conn *c, uint32_t prev, uint3
         COUNT(t, drop_text_pieces);
         return 0;
     }
-    gw_block b = gw_arena_get(t->cfg.arena, len);
+    gw_block b = memory_for_piece(t) ? gw_arena_get(t->cfg.arena, len) : 0;
     uint32_t i = b != 0 ? gw_slab_alloc(&t->pieces) : 0;
     if (i == 0) {
         gw_arena_put(t->cfg.arena, b);

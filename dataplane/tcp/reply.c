@@ -51,11 +51,12 @@ static bool send_reply(struct gw_tcp *t, const struct tcp_reply *r)
     return true;
 }
 
-bool tcp_reply_flush(struct gw_tcp *t, unsigned *sent)
+bool tcp_reply_flush(struct gw_tcp *t, unsigned most, unsigned *sent)
 {
     /* A refused one goes to the end: it may be the only one whose way is closed. */
     unsigned refused = 0;
-    for (unsigned n = t->reply_count; n > 0 && refused < TCP_REFUSALS_MAX; n--) {
+    for (unsigned n = t->reply_count < most ? t->reply_count : most;
+         n > 0 && refused < TCP_REFUSALS_MAX; n--) {
         struct tcp_reply r = t->replies[t->reply_head];
         t->reply_head = (t->reply_head + 1) % TCP_REPLIES_MAX;
         t->reply_count--;

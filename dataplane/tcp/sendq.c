@@ -11,17 +11,27 @@
  * queue that grows takes few blocks, and few nodes. */
 #define COPY_BLOCK_BYTES     256u
 #define COPY_BLOCK_BYTES_MAX 8192u
+#define QUEUE_BYTES_SHORT    8192u
 /* Walks longer than this leave a cursor, so that a long queue is not walked for every segment. */
 #define CURSOR_AFTER 4u
 
 /* The last quarter of the nodes is for ranges in flight: what is queued can only leave with one. The
- * quarter before it is for connections that have nothing queued: those with long queues, whose peers do
+ * quarter before it is for connections that have little queued: those with long queues, whose peers do
  * not read or are gone, must not silence the others. */
 static bool node_for_slice(const struct gw_tcp *t, const struct conn *c)
 {
     uint32_t quarter = t->nodes.limit / 4;
-    uint32_t kept = c->queue_tail == 0 ? quarter : 2 * quarter;
+    uint32_t kept = c->queue_bytes < QUEUE_BYTES_SHORT ? quarter : 2 * quarter;
     return t->nodes.used_count < t->nodes.limit - kept;
+}
+
+/* What is queued on one connection may grow to a sixteenth of what is free, so that something stays free
+ * however many there are that do not read; and whatever waits of others, one with an empty queue may try. */
+static bool memory_for_copy(const struct gw_tcp *t, const struct conn *c, size_t len)
+{
+    const struct gw_arena *a = t->cfg.arena;
+    size_t share = (gw_arena_limit_bytes(a) - gw_arena_used_bytes(a)) / 16;
+    return c->queue_tail == 0 || c->queue_bytes + len <= share;
 }
 
 static struct tcp_slice *slice_at(const struct gw_tcp *t, uint32_t i)
@@ -49,10 +59,9 @@ static void pop_first(struct gw_tcp *t, struct conn *c)
     gw_slab_free(&t->nodes, i);
 }
 
-int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
+/* There is a node: node_for_slice. */
+static void link_slice(struct gw_tcp *t, struct conn *c, struct gw_slice s)
 {
-    if (!node_for_slice(t, c))
-        return -ENOBUFS;
     uint32_t i = gw_slab_alloc(&t->nodes);
     struct tcp_slice *n = slice_at(t, i);
     *n = (struct tcp_slice){.next = i, .block = s.block, .off = s.off, .len = s.len};
@@ -63,6 +72,13 @@ int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
     }
     c->queue_tail = i;
     c->queue_bytes += s.len;
+}
+
+int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
+{
+    if (!node_for_slice(t, c))
+        return -ENOBUFS;
+    link_slice(t, c, s);
     return 0;
 }
 
@@ -100,12 +116,12 @@ int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t le
     if (fill > len)
         fill = (uint32_t)len;
     size_t rest = len - fill;
-    if (rest > GW_ARENA_BLOCK_BYTES_MAX)
-        return -ENOBUFS;
     if (rest == 0) {
         tail_fill(t, c, p, fill);
         return 0;
     }
+    if (rest > GW_ARENA_BLOCK_BYTES_MAX || !memory_for_copy(t, c, len))
+        return -ENOBUFS;
     gw_block b = 0;
     if (node_for_slice(t, c))
         b = gw_arena_get(t->cfg.arena, copy_block_bytes(c, rest));
@@ -116,7 +132,8 @@ int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t le
         return -ENOBUFS;
     memcpy(gw_arena_ptr(t->cfg.arena, b), p + fill, rest);
     tail_fill(t, c, p, fill);
-    return tcp_sendq_append(t, c, (struct gw_slice){.block = b, .off = 0, .len = (uint32_t)rest});
+    link_slice(t, c, (struct gw_slice){.block = b, .off = 0, .len = (uint32_t)rest});
+    return 0;
 }
 
 void tcp_sendq_release(struct gw_tcp *t, struct conn *c, uint32_t bytes)

@@ -111,6 +111,9 @@ struct tcp_reply {
     bool has_timestamp, has_scale, sack_permitted;
 };
 #define TCP_REPLIES_MAX 512u
+/* So many leave before what connections have to send, the rest behind it: strangers who ask for many
+ * answers must not take the port from those who are connected, nor these from them. */
+#define TCP_REPLIES_FIRST 32u
 
 struct gw_tcp {
     struct gw_tcp_config cfg;
@@ -431,8 +434,8 @@ bool tcp_emit(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, const struct t
 /* RST in answer to a segment for which there is no connection (RFC 9293 section 3.10.7.1). */
 void tcp_reply_reset(struct gw_tcp *t, const struct tcp_segment *s);
 void tcp_reply_add(struct gw_tcp *t, const struct tcp_reply *r);
-/* False when the port refused. */
-bool tcp_reply_flush(struct gw_tcp *t, unsigned *sent);
+/* At most so many of them. False when the port refused. */
+bool tcp_reply_flush(struct gw_tcp *t, unsigned most, unsigned *sent);
 
 /* ---- cookie.c ---- */
 

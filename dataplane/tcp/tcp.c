@@ -184,7 +184,7 @@ unsigned gw_tcp_flush(struct gw_tcp *t, uint64_t now_us)
     tcp_set_now(t, now_us);
     unsigned sent = 0, refused = 0;
     bool more = false;
-    bool any_refused = !tcp_reply_flush(t, &sent);
+    bool any_refused = !tcp_reply_flush(t, TCP_REPLIES_FIRST, &sent);
     for (uint32_t n = t->dirty_count; n > 0 && refused < TCP_REFUSALS_MAX; n--) {
         struct conn *c = dirty_pop(t);
         if (conn_is_dead(c)) {
@@ -198,6 +198,7 @@ unsigned gw_tcp_flush(struct gw_tcp *t, uint64_t now_us)
         if (f != TCP_FLUSHED_DONE)
             tcp_dirty(t, c);
     }
+    any_refused |= !tcp_reply_flush(t, TCP_REPLIES_MAX, &sent);
     t->dirty_refused = any_refused && !more;
     return sent;
 }

@@ -17,7 +17,7 @@ def tests_in(directory):
     found = set()
     for path in glob.glob(f"{directory}/unit/test_*.c"):
         with open(path, encoding="utf-8") as file:
-            found.update(re.findall(r"^\w*Test\((\w+), (\w+)", file.read(), re.M))
+            found.update(re.findall(r"^\w*(?:Test|TEST)\((\w+), (\w+)", file.read(), re.M))
     return {f"{suite}::{test}" for suite, test in found}
 
 
