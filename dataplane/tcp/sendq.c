@@ -25,13 +25,14 @@ static bool node_for_slice(const struct gw_tcp *t, const struct conn *c)
     return t->nodes.used_count < t->nodes.limit - kept;
 }
 
-/* What is queued on one connection may grow to a sixteenth of what is free, so that something stays free
- * however many there are that do not read; and whatever waits of others, one with an empty queue may try. */
+/* Once half of the memory is used, what is queued on one connection may grow to a sixteenth of what is
+ * free, so that something stays free however many there are that do not read; and whatever waits of
+ * others, one with an empty queue may try. */
 static bool memory_for_copy(const struct gw_tcp *t, const struct conn *c, size_t len)
 {
     const struct gw_arena *a = t->cfg.arena;
-    size_t share = (gw_arena_limit_bytes(a) - gw_arena_used_bytes(a)) / 16;
-    return c->queue_tail == 0 || c->queue_bytes + len <= share;
+    size_t limit = gw_arena_limit_bytes(a), used = gw_arena_used_bytes(a);
+    return used < limit / 2 || c->queue_tail == 0 || c->queue_bytes + len <= (limit - used) / 16;
 }
 
 static struct tcp_slice *slice_at(const struct gw_tcp *t, uint32_t i)
