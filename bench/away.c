@@ -256,6 +256,16 @@ uint64_t away_read(struct away *b)
     return records;
 }
 
+uint64_t away_waiting(struct away *b)
+{
+    uint64_t waiting = 0;
+    for (uint32_t m = 0; m < b->mailbox_count; m++) {
+        struct gw_mailbox_id id = mailbox_of(b, m);
+        waiting += count_waiting(b->client, &id);
+    }
+    return waiting;
+}
+
 /* ---- keys ---- */
 
 /* The key ring of a master key that is the same each time. */

@@ -27,6 +27,8 @@ uint64_t away_store(struct away *b, double seconds, double rate, uint64_t limit)
 void away_print(struct away *b, double t, uint64_t stored);
 /* Reads every mailbox, in random order, in order, and empties it. Returns how many were read. */
 uint64_t away_read(struct away *b);
+/* Counts what the store says to be in all mailboxes together. */
+uint64_t away_waiting(struct away *b);
 /* Ends the process by SIGKILL while it stores. */
 void away_die(struct away *b);
 
