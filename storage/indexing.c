@@ -30,6 +30,42 @@ static void index_message(struct gw_store *s, const struct window_segment *seg,
     GW_COUNT(s->storage_counters.records);
 }
 
+static void begin_deletes(struct gw_store *s)
+{
+    if (!s->index_dirty)
+        s->ops->batch_clear(s->batch);
+    s->index_dirty = true;
+}
+
+/* Into the batch: one tombstone for all of them, so that a reader who comes by later need not step over
+ * each. */
+static void delete_range(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
+                         uint64_t last)
+{
+    uint8_t key[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
+    begin_deletes(s);
+    mailbox_key(key, id, first);
+    mailbox_key(end, id, last + 1);
+    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)),
+                      gw_bytes(end, sizeof(end)));
+}
+
+/* To find out which of them are there costs a look into every sorted run, which is what a reader of the
+ * mailbox has paid just before. One that has no end would leave no position for what comes later. */
+static bool is_long(const struct gw_position_range *range)
+{
+    return range->last - range->first >= DELETE_EACH_MAX && range->last != UINT64_MAX;
+}
+
+/* Into the batch: whatever there is of a long range. Returns how many positions it names. */
+static uint64_t delete_unseen(struct gw_store *s, const struct gw_mailbox_id *id,
+                              const struct gw_position_range *range)
+{
+    delete_range(s, id, range->first, range->last);
+    raise_floor(s, range->last);
+    return range->last - range->first + 1;
+}
+
 static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
                          const struct gw_position_range *range)
 {
@@ -39,7 +75,11 @@ static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
     /* The usual case ends here: all of them were delivered before they were spilled. But what came
      * from the log at start may have a key as well, of a spill that did not come to its end. */
     bool all = removed > 0 && removed - 1 == range->last - range->first;
-    if (!all || s->window.begin < s->recovered_end)
+    if (all && s->window.begin >= s->recovered_end)
+        ;
+    else if (is_long(range))
+        removed = delete_unseen(s, id, range);
+    else
         removed += mailbox_delete_spilled(s, id, range->first, range->last);
     GW_COUNT_ADD(s->storage_counters.removed, removed);
 }
@@ -129,24 +169,17 @@ unsigned index_handover(struct gw_store *s, uint64_t now_us)
     return done;
 }
 
-/* Into the batch. Many in a row get one tombstone for all of them, so that a reader who comes by later
- * need not step over each. */
+/* Into the batch. */
 static void delete_run(struct gw_store *s, const struct gw_mailbox_id *id, const uint64_t *positions,
                        unsigned n, uint64_t last)
 {
-    uint8_t key[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
-    if (n == 0)
-        return;
-    if (!s->index_dirty)
-        s->ops->batch_clear(s->batch);
-    s->index_dirty = true;
+    uint8_t key[MAILBOX_KEY_BYTES];
     if (n > DELETE_EACH_MAX) {
-        mailbox_key(key, id, positions[0]);
-        mailbox_key(end, id, last + 1);
-        s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)),
-                          gw_bytes(end, sizeof(end)));
+        delete_range(s, id, positions[0], last);
         return;
     }
+    if (n > 0)
+        begin_deletes(s);
     for (unsigned i = 0; i < n; i++) {
         mailbox_key(key, id, positions[i]);
         s->ops->del(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)));

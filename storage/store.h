@@ -334,7 +334,7 @@ unsigned gw_store_storage_poll(struct gw_store *s);
     X(segments, "segments appended")                                   \
     X(segment_bytes, "bytes of segments appended")                     \
     X(records, "message records appended")                             \
-    X(removed, "message positions removed")                            \
+    X(removed, "message positions removed; of a long range all that it names") \
     X(spilled, "messages spilled to mailbox keys")                     \
     X(expiry_looks, "mailboxes and messages looked at for what is too old") \
     X(reads, "mailbox reads")                                          \

@@ -81,9 +81,27 @@ STORE_TEST(removed_after_spill_is_gone)
     rig_assert_mailbox(rig, 1, 0, "");
 }
 
+/* Nobody looks which of so many are there; the rest of the mailbox and its neighbours stay. */
+STORE_TEST(a_long_removal_takes_what_there_is)
+{
+    for (unsigned m = 0; m < 3; m++)
+        for (unsigned i = 1; i <= 40; i += 3)
+            rig_put(rig, m, i, "x");
+    rig_spill(rig);
+    rig_put(rig, 1, 43, "y");
+    rig_take(rig, 1, 2, 39);
+    rig_assert_mailbox(rig, 1, 0, "1:x 40:x 43:y ");
+    rig_take(rig, 1, 5, 50);
+    cr_assert_gt(rig_next(rig, 1), 50, "a position that was removed is not given again");
+    rig_reopen(rig);
+    rig_assert_mailbox(rig, 1, 0, "1:x ");
+    rig_assert_mailbox(rig, 0, 30, "31:x 34:x 37:x 40:x ");
+    rig_assert_mailbox(rig, 2, 30, "31:x 34:x 37:x 40:x ");
+}
+
 STORE_TEST(a_removal_of_nothing_does_nothing)
 {
-    rig_take(rig, 1, 1, 100);
+    rig_take(rig, 1, 1, 10);
     rig_put(rig, 1, 1, "one");
     rig_take(rig, 1, 2, UINT64_MAX);
     rig_take(rig, 2, 1, 1);
