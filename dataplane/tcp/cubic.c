@@ -8,11 +8,17 @@
 #include "stack.h"
 
 enum {
-    W_MAX,      /* the window before the last loss */
-    EPOCH,      /* tick at which this growth began, odd; 0: not begun */
-    K_MS,       /* when the curve reaches W_MAX */
-    W_RENO,     /* the window that Reno would have */
+    W_MAX,  /* the window before the last loss, or less: fast convergence */
+    EPOCH,  /* tick at which this growth began, odd; 0: not begun */
+    K,      /* above FRACTION_BITS the milliseconds after which the curve reaches W_MAX, below them .. */
+    W_RENO, /* the window that Reno would have, whose fraction of a byte is there */
 };
+
+/* An acknowledged segment lets Reno's window grow by less than a byte once it has some 766 of them: what
+ * is left over is carried on. K is less than nine minutes, with any window. */
+#define FRACTION_BITS 13u
+#define FRACTION_MASK ((1u << FRACTION_BITS) - 1)
+#define K_MS_MAX      (UINT32_MAX >> FRACTION_BITS)
 
 /* Farther from K than this the curve is not followed: 25,600 segments. */
 #define MS_FROM_K_MAX 40000
@@ -35,7 +41,8 @@ static uint32_t cube_root(uint64_t x)
 static uint32_t k_ms(const struct conn *c, uint32_t w_max)
 {
     uint64_t missing = w_max > c->cwnd ? (w_max - c->cwnd) / c->mss : 0;
-    return cube_root(missing * UINT64_C(2500000000));
+    uint32_t ms = cube_root(missing * UINT64_C(2500000000));
+    return ms < K_MS_MAX ? ms : K_MS_MAX;
 }
 
 static void begin_epoch(const struct gw_tcp *t, struct conn *c, uint32_t *cc)
@@ -44,13 +51,13 @@ static void begin_epoch(const struct gw_tcp *t, struct conn *c, uint32_t *cc)
     cc[W_RENO] = c->cwnd;
     if (cc[W_MAX] < c->cwnd)
         cc[W_MAX] = c->cwnd;
-    cc[K_MS] = k_ms(c, cc[W_MAX]);
+    cc[K] = k_ms(c, cc[W_MAX]) << FRACTION_BITS;
 }
 
 /* The curve, this long after the epoch began. */
 static uint32_t w_cubic(const struct conn *c, const uint32_t *cc, uint32_t since_ms)
 {
-    int64_t d = (int64_t)since_ms - cc[K_MS];
+    int64_t d = (int64_t)since_ms - (cc[K] >> FRACTION_BITS);
     if (d > MS_FROM_K_MAX)
         d = MS_FROM_K_MAX;
     if (d < -MS_FROM_K_MAX)
@@ -59,11 +66,29 @@ static uint32_t w_cubic(const struct conn *c, const uint32_t *cc, uint32_t since
     return w > c->mss ? (uint32_t)w : c->mss;
 }
 
-static void grow_reno(const struct conn *c, uint32_t *cc, uint32_t bytes)
+/* Milliseconds since this growth began. No more than where the curve ends: there the beginning is moved
+ * along, since the ticks come round after 76 hours. */
+static uint32_t since_ms(const struct gw_tcp *t, uint32_t *cc)
 {
-    /* alpha = 3 (1 - beta) / (1 + beta), and 1 once the window before the loss is reached */
-    uint32_t alpha_per_mille = cc[W_RENO] < cc[W_MAX] ? 529 : 1000;
-    cc[W_RENO] += (uint32_t)((uint64_t)bytes * c->mss * alpha_per_mille / c->cwnd / 1000);
+    uint32_t ticks = t->now_tick - cc[EPOCH] + 1;
+    uint32_t ticks_max = ((cc[K] >> FRACTION_BITS) + MS_FROM_K_MAX) * 16;
+    if (ticks > ticks_max) {
+        ticks = ticks_max;
+        cc[EPOCH] = (t->now_tick - ticks) | 1;
+    }
+    return (uint32_t)((uint64_t)ticks * 64 / 1000);
+}
+
+/* RFC 9438 section 4.3: alpha = 3 (1 - beta) / (1 + beta), and 1 once the window before the loss is
+ * reached, which is what the threshold was made of. */
+static void grow_reno(const struct conn *c, const struct cold *k, uint32_t *cc, uint32_t bytes)
+{
+    uint64_t before_loss = (uint64_t)k->ssthresh * 10 / 7;
+    uint32_t alpha_per_mille = cc[W_RENO] < before_loss ? 529 : 1000;
+    uint64_t product = (uint64_t)bytes * c->mss * alpha_per_mille / 1000;
+    uint64_t more = (product << FRACTION_BITS) / c->cwnd + (cc[K] & FRACTION_MASK);
+    cc[W_RENO] += (uint32_t)(more >> FRACTION_BITS);
+    cc[K] = (cc[K] & ~FRACTION_MASK) | (more & FRACTION_MASK);
 }
 
 static void cubic_begin(struct gw_tcp *t, struct conn *c)
@@ -82,9 +107,8 @@ static void cubic_acked(struct gw_tcp *t, struct conn *c, uint32_t bytes)
     uint32_t *cc = k->cc;
     if (cc[EPOCH] == 0)
         begin_epoch(t, c, cc);
-    grow_reno(c, cc, bytes);
-    uint64_t since_ms = (uint64_t)(t->now_tick - cc[EPOCH] + 1) * 64 / 1000;
-    uint32_t target = w_cubic(c, cc, (uint32_t)since_ms + c->srtt_us / 1000);
+    grow_reno(c, k, cc, bytes);
+    uint32_t target = w_cubic(c, cc, since_ms(t, cc) + c->srtt_us / 1000);
     if (target > c->cwnd + c->cwnd / 2)
         target = c->cwnd + c->cwnd / 2;
     if (target > c->cwnd)

@@ -21,7 +21,7 @@ struct rig {
     struct cold *k;
     uint64_t now_us;
     double rtt;
-    double cwnd, w_max, w_est, epoch, epoch_cwnd; /* epoch < 0: not begun */
+    double cwnd, w_max, w_est, prior, epoch, epoch_cwnd; /* epoch < 0: not begun */
 };
 
 static double segments(uint32_t bytes)
@@ -60,6 +60,7 @@ static struct rig *rig(uint32_t cwnd_segments, uint32_t rtt_us)
 static void lose(struct rig *r)
 {
     tcp_cc_cubic.lost(&r->tcp, r->c);
+    r->prior = r->cwnd;
     r->w_max = r->cwnd < r->w_max ? r->cwnd * (1 + BETA) / 2 : r->cwnd;
     r->cwnd = fmax(r->cwnd * BETA, 2);
     r->epoch = -1;
@@ -80,7 +81,7 @@ static void oracle_acked(struct rig *r)
         r->epoch_cwnd = r->w_est = r->cwnd;
         r->w_max = fmax(r->w_max, r->cwnd);
     }
-    double alpha = r->w_est < r->w_max ? 3 * (1 - BETA) / (1 + BETA) : 1;
+    double alpha = r->w_est < r->prior ? 3 * (1 - BETA) / (1 + BETA) : 1;
     double target = fmin(fmax(w_cubic(r, now - r->epoch + r->rtt), r->cwnd), 1.5 * r->cwnd);
     r->w_est += alpha / r->cwnd;
     r->cwnd = fmax(r->cwnd + (target - r->cwnd) / r->cwnd, r->w_est);
@@ -192,6 +193,62 @@ Test(tcp_cubic, is_not_slower_than_reno)
         check_near(r, r->cwnd, 0.02);
     }
     cr_assert_gt(segments(r->c->cwnd), 40 + 12);
+}
+
+/* A large window on a very short way is Reno's for a long time: of each acknowledged segment it grows by
+ * less than a byte. */
+Test(tcp_cubic, is_not_slower_than_reno_with_a_large_window)
+{
+    struct rig *r = rig(2000, 1000);
+    lose(r);
+    for (int i = 0; i < 300; i++)
+        round_trip(r);
+    check_near(r, r->cwnd, 0.01);
+    cr_assert_float_eq(segments(r->c->cwnd), 1400 + 300 * 0.529, 5);
+}
+
+/* Fast convergence lowers what the curve aims at, not where Reno's window begins to grow faster. */
+Test(tcp_cubic, fast_convergence_leaves_reno_as_it_is)
+{
+    struct rig *r = rig(80, 10000);
+    lose(r);
+    for (int i = 0; i < 4; i++)
+        round_trip(r);
+    double before = segments(r->c->cwnd);
+    cr_assert_lt(before, 80);
+    lose(r);
+    double after = segments(r->c->cwnd);
+    cr_assert_lt(r->w_max, before - 5);
+    for (int i = 0; i < 34; i++) {
+        round_trip(r);
+        check_near(r, r->cwnd, 0.01);
+    }
+    cr_assert_float_eq(segments(r->c->cwnd), after + 34 * 0.529, 0.6);
+}
+
+static void grows_as_fast_as_it_may(struct rig *r)
+{
+    uint32_t before = r->c->cwnd;
+    tcp_cc_cubic.acked(&r->tcp, r->c, MSS);
+    cr_assert_float_eq(r->c->cwnd - before, MSS / 2, 1, "at %.0f s", (double)r->now_us / 1e6);
+}
+
+/* Far behind the loss the window grows as fast as it may, however long that goes on: also when the ticks
+ * have come round, after 76 hours, and for the time that the curve took in its beginning. */
+Test(tcp_cubic, time_does_not_come_round)
+{
+    struct rig *r = rig(1000, 100000);
+    lose(r);
+    uint64_t begin = r->now_us;
+    round_trip(r);
+    for (uint64_t hour = 1; hour <= 76; hour++) {
+        at(r, begin + hour * UINT64_C(3600000000));
+        grows_as_fast_as_it_may(r);
+    }
+    for (uint64_t second = 0; second < 20; second++) {
+        at(r, begin + (UINT64_C(64) << 32) + second * 1000000);
+        grows_as_fast_as_it_may(r);
+    }
 }
 
 Test(tcp_cubic, one_round_trip_adds_at_most_half)
