@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the receipt ledger costs: the same messages through the store without their events, and with
+ * them packed, sealed, stored, read and joined. One thread drives it all, so nothing hides on another.
+ *
+ * ledger [DIR [MESSAGES [TOGETHER]]]. TOGETHER: messages of one mailbox that are delivered at once.
+ * Ends with the time that a ledger takes to be there again after a start.
+ */
+#include <fcntl.h>
+
+#include "../control/ledger.h"
+#include "../storage/event.h"
+#include "measure.h"
+#include "store_drive.h"
+
+#define BODY_BYTES 252 /* with its head 316, as elsewhere */
+#define EACH       64  /* messages of a segment, and removals of those of the one before */
+#define SEGMENTS   32  /* made, appended, and read before the next are made */
+#define MAILBOXES  1000
+#define SEGMENT_BYTES (64u << 10)
+#define BAR_US     0.3
+
+struct bench {
+    const char *dir;
+    uint64_t messages;
+    unsigned together;
+    struct gw_store *store;
+    struct gw_store_client *client;
+    struct gw_keyring *keys;
+    struct gw_sealer *sealer, *reader_sealer;
+    struct store_ops ops;
+    struct ledger *ledger;
+    struct gw_segment_writer writers[SEGMENTS];
+    uint64_t written; /* messages */
+    _Alignas(64) uint8_t segments[SEGMENTS][SEGMENT_BYTES];
+};
+
+/* Seconds of CPU time. */
+struct cost {
+    double all, pack, read;
+};
+
+static double cpu_s(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double thread_s(void)
+{
+    return cpu_s(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* ---- what a home appends ---- */
+
+/* Message i: runs of `together` go to one mailbox. */
+static struct gw_mailbox_id mailbox_of(const struct bench *b, uint64_t i)
+{
+    return mailbox_id((uint32_t)(i / b->together % MAILBOXES));
+}
+
+static uint64_t position_of(const struct bench *b, uint64_t i)
+{
+    uint64_t round = i / b->together / MAILBOXES;
+    return 1 + round * b->together + i % b->together;
+}
+
+static void add_message(struct bench *b, struct gw_segment_writer *w, uint64_t i)
+{
+    struct gw_mailbox_id id = mailbox_of(b, i);
+    struct gw_record_head *r =
+        gw_segment_add(w, GW_RECORD_MESSAGE, &id, position_of(b, i), BODY_BYTES);
+    check(r != NULL);
+    memset(r + 1, (int)i, BODY_BYTES);
+}
+
+static void add_removal(struct bench *b, struct gw_segment_writer *w, uint64_t i)
+{
+    struct gw_mailbox_id id = mailbox_of(b, i);
+    uint64_t position = position_of(b, i);
+    struct gw_position_range range = {position, position + b->together - 1};
+    struct gw_record_head *r = gw_segment_add(w, GW_RECORD_REMOVE, &id, position, sizeof(range));
+    uint8_t aad[GW_RECORD_AAD_BYTES];
+    check(r != NULL);
+    r->aux = 1;
+    memcpy(r + 1, &range, sizeof(range));
+    gw_removal_aad(aad, &id, r->position);
+    struct gw_seal_op op = gw_record_seal_op(b->keys, b->sealer, r, aad);
+    gw_seal_burst(b->sealer, &op, 1);
+}
+
+static void make_segment(struct bench *b, unsigned n)
+{
+    struct gw_segment_writer *w = &b->writers[n];
+    uint64_t first = b->written + (uint64_t)n * EACH;
+    gw_segment_begin(w, b->segments[n], SEGMENT_BYTES, 0);
+    for (unsigned k = 0; k < EACH; k++)
+        add_message(b, w, first + k);
+    for (unsigned k = 0; k < EACH && first > 0; k += b->together)
+        add_removal(b, w, first - EACH + k);
+}
+
+static void pack(uint8_t *buf, size_t *len, const struct gw_event *e)
+{
+    check(gw_event_pack(buf, SEGMENT_BYTES, len, e));
+}
+
+static void add_events(struct bench *b, unsigned n)
+{
+    static const struct gw_mailbox_id none;
+    static uint8_t events[SEGMENT_BYTES];
+    char from[32], to[32], message_id[32];
+    uint64_t first = b->written + (uint64_t)n * EACH;
+    uint8_t aad[GW_RECORD_AAD_BYTES];
+    size_t len = 0;
+    memcpy(from, "u000000@bench.test", 18);
+    memcpy(to, "u000000@bench.test", 18);
+    memcpy(message_id, "m0000000000000", 14);
+    for (unsigned k = 0; k < EACH; k++) {
+        uint64_t i = first + k;
+        memcpy(to + 1, &(uint32_t){(uint32_t)(i / b->together % MAILBOXES) | 0x40404040}, 4);
+        memcpy(message_id + 1, &(uint64_t){i | 0x4040404040404040}, 8);
+        struct gw_event e = {.kind = GW_EVENT_STORED, .time_us = i + 1, .mailbox = mailbox_of(b, i),
+                             .position = position_of(b, i), .fingerprint = {i + 1, i},
+                             .from = gw_bytes(from, 18), .to = gw_bytes(to, 18),
+                             .id = gw_bytes(message_id, 14)};
+        pack(events, &len, &e);
+    }
+    for (unsigned k = 0; k < EACH && first > 0; k++) {
+        uint64_t i = first - EACH + k;
+        struct gw_event e = {.kind = GW_EVENT_DELIVERED, .time_us = i + 2,
+                             .mailbox = mailbox_of(b, i), .position = position_of(b, i)};
+        pack(events, &len, &e);
+    }
+    struct gw_record_head *r =
+        gw_segment_add(&b->writers[n], GW_RECORD_EVENTS, &none, 0, (uint32_t)len);
+    check(r != NULL);
+    gw_record_aad(aad, NULL, r->position, GW_RECORD_EVENTS, false);
+    struct gw_seal_op op = gw_record_seal_op(b->keys, b->sealer, r, aad);
+    op.in = events;
+    gw_seal_burst(b->sealer, &op, 1);
+}
+
+/* ---- the store and its reader ---- */
+
+static void append_all(struct bench *b)
+{
+    struct gw_store_completion done[SEGMENTS];
+    for (unsigned n = 0; n < SEGMENTS; n++) {
+        struct gw_store_request r = {.op = GW_STORE_APPEND, .data = b->segments[n]};
+        r.data_len = gw_segment_end(&b->writers[n], b->written + n + 1);
+        check(gw_store_submit(b->client, &r) == 0);
+    }
+    for (unsigned n = 0; n < SEGMENTS;) {
+        gw_store_commit_poll(b->store);
+        gw_store_storage_poll(b->store);
+        n += gw_store_poll(b->client, done, SEGMENTS);
+    }
+    b->written += SEGMENTS * EACH;
+}
+
+static void read_all(struct bench *b)
+{
+    uint64_t next = gw_store_state(b->store).segment_next;
+    while (ledger_place_now(b->ledger).segment < next) {
+        store_ops_poll(&b->ops);
+        ledger_work(b->ledger);
+        gw_store_storage_poll(b->store);
+    }
+}
+
+static void open_ledger(struct bench *b, const struct ledger_config *cfg)
+{
+    store_ops_init(&b->ops, gw_store_client(b->store, 1));
+    b->ledger = ledger_new(cfg, &b->ops, b->keys, b->reader_sealer,
+                           gw_store_state(b->store).segment_next);
+}
+
+static void close_ledger(struct bench *b)
+{
+    while (b->ops.pending > 0) {
+        gw_store_storage_poll(b->store);
+        store_ops_poll(&b->ops);
+    }
+    ledger_free(&b->ledger);
+}
+
+static void open_store(struct bench *b, const char *name)
+{
+    char path[256], err[256];
+    snprintf(path, sizeof(path), "%s/%s", b->dir, name);
+    struct gw_store_config cfg = store_config(path);
+    cfg.durability = GW_DURABILITY_ASYNC; /* CPU time is measured, not the disk */
+    cfg.client_count = 2;
+    cfg.own_thread = false;
+    cfg.keys = b->keys;
+    if (gw_store_open(&b->store, &cfg, err) != 0) {
+        fprintf(stderr, "%s: %s\n", path, err);
+        exit(1);
+    }
+    b->client = gw_store_client(b->store, 0);
+}
+
+static struct cost run(struct bench *b, bool with)
+{
+    struct cost c = {0};
+    b->written = 0;
+    open_store(b, with ? "with" : "without");
+    open_ledger(b, &ledger_config_default);
+    double begin = cpu_s(CLOCK_PROCESS_CPUTIME_ID);
+    while (b->written < b->messages) {
+        for (unsigned n = 0; n < SEGMENTS; n++)
+            make_segment(b, n);
+        double t0 = thread_s();
+        for (unsigned n = 0; n < SEGMENTS && with; n++)
+            add_events(b, n);
+        double t1 = thread_s();
+        append_all(b);
+        double t2 = thread_s();
+        if (with)
+            read_all(b);
+        c.pack += t1 - t0;
+        c.read += thread_s() - t2;
+    }
+    c.all = cpu_s(CLOCK_PROCESS_CPUTIME_ID) - begin;
+    close_ledger(b);
+    gw_store_free(&b->store);
+    return c;
+}
+
+static void restart(struct bench *b)
+{
+    open_store(b, "with");
+    double begin = now_s();
+    open_ledger(b, &ledger_config_default);
+    read_all(b);
+    printf("  at start there again after %.0f ms with %u messages in memory, of %" PRIu64
+           " in the store\n", 1e3 * (now_s() - begin), ledger_table_count(ledger_memory(b->ledger)),
+           b->written);
+    close_ledger(b);
+    gw_store_free(&b->store);
+}
+
+/* ---- life ---- */
+
+static void open_keys(struct bench *b)
+{
+    char path[256], err[256] = "";
+    uint8_t key[32] = {1};
+    snprintf(path, sizeof(path), "%s/master.key", b->dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    check(fd >= 0 && write(fd, key, sizeof(key)) == sizeof(key) && close(fd) == 0);
+    if (gw_keyring_open(&b->keys, path, err) != 0) {
+        fprintf(stderr, "%s: %s\n", path, err);
+        exit(1);
+    }
+}
+
+static double us(const struct bench *b, double seconds)
+{
+    return 1e6 * seconds / (double)b->written;
+}
+
+static bool print(const struct bench *b, const struct cost *without, const struct cost *with)
+{
+    double all = us(b, with->all - without->all);
+    double pack = us(b, with->pack - without->pack), read = us(b, with->read - without->read);
+    bool good = all <= BAR_US;
+    printf("  us a message: packed and sealed %.3f, stored %.3f, read and joined %.3f; in all %.3f, "
+           "at most %.1f: %s\n", pack, all - pack - read, read, all, BAR_US, good ? "ok" : "MISSED");
+    fflush(stdout);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    const char *base = argc > 1 ? argv[1] : "/var/tmp";
+    char dir[200], command[300];
+    struct bench *b = aligned_alloc(64, (sizeof(*b) + 63) / 64 * 64);
+    check(b != NULL);
+    *b = (struct bench){.dir = dir, .messages = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000000,
+                        .together = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 1};
+    check(b->together > 0 && EACH % b->together == 0);
+    snprintf(dir, sizeof(dir), "%s/gw-ledger-XXXXXX", base);
+    check(mkdtemp(dir) != NULL);
+    check(gw_sealer_open(&b->sealer, GW_SEAL_IPSEC_MB, 1) == 0);
+    check(gw_sealer_open(&b->reader_sealer, GW_SEAL_IPSEC_MB, 2) == 0);
+    open_keys(b);
+    struct cost without = run(b, false);
+    gw_keyring_free(&b->keys);
+    open_keys(b);
+    struct cost with = run(b, true);
+    bool good = print(b, &without, &with);
+    gw_keyring_free(&b->keys);
+    open_keys(b);
+    restart(b);
+    gw_sealer_free(&b->sealer);
+    gw_sealer_free(&b->reader_sealer);
+    gw_keyring_free(&b->keys);
+    free(b);
+    snprintf(command, sizeof(command), "rm -rf %s", dir);
+    check(system(command) == 0);
+    return good ? 0 : 1;
+}
