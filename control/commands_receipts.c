@@ -118,7 +118,7 @@ static enum job_step search_step(struct job *job, void *ctx)
         return step;
     const struct receipt *r = ledger_table_newest(q->search->table);
     while (r != NULL && add_row(q, r))
-        r = r->older;
+        r = ledger_table_older(q->search->table, r);
     return JOB_DONE;
 }
 
@@ -172,7 +172,7 @@ static bool look_in_memory(struct receipts_query *q, const struct ledger_table *
     while (r != NULL && n++ < SLICE_RECEIPTS && json_array_size(q->rows) < rows_max) {
         if (!add_row(q, r))
             return true;
-        r = r->older;
+        r = ledger_table_older(t, r);
     }
     q->at = r;
     if (r != NULL)

@@ -7,7 +7,7 @@
 #include "clock.h"
 
 /* Events before a look at the clock, and the time for them in one iteration of the loop. */
-#define STEP_EVENTS     16
+#define STEP_EVENTS     64
 #define SLICE_US        400
 #define CATCH_UP_EVENTS 16 /* of each follower that is behind, in one iteration */
 /* A follower that reads old events needs the messages that they are about. */
@@ -36,6 +36,7 @@ struct ledger {
     struct ledger_reader reader;
     struct ledger_table *table;
     struct ledger_event taken[STEP_EVENTS]; /* read, and not applied yet: within a step only */
+    struct ledger_key keys_of[STEP_EVENTS];
     unsigned taken_count;
     struct follower *followers;
     struct ledger_counters counters;
@@ -78,7 +79,7 @@ static bool is_wanted(const struct follower *f, const struct ledger_event *e,
                       const struct receipt *r)
 {
     if (r != NULL)
-        return ledger_filter_names(&f->filter, r->from, r->to, r->id);
+        return ledger_filter_names(&f->filter, receipt_from(r), receipt_to(r), receipt_id(r));
     if (gw_event_ends(e->event.kind))
         return f->filter.account.len == 0 && f->filter.peer.len == 0 && f->filter.id == NULL;
     return ledger_filter_names(&f->filter, e->event.from, e->event.to, e->event.id);
@@ -106,9 +107,9 @@ static void feed_live(struct follower *f, const struct ledger_event *e, const st
     f->reader.next = (struct ledger_place){e->place.segment, e->place.ordinal + 1};
 }
 
-static void apply_event(struct ledger *l, const struct ledger_event *e)
+static void apply_event(struct ledger *l, const struct ledger_event *e, const struct ledger_key *key)
 {
-    const struct receipt *r = ledger_table_apply(l->table, &e->event, e->place, e->durable_us);
+    const struct receipt *r = ledger_table_join(l->table, &e->event, key, e->place, e->durable_us);
     GW_COUNT(l->counters.events);
     if (r == NULL)
         GW_COUNT(l->counters.unmatched);
@@ -120,17 +121,18 @@ static bool take_event(void *ctx, const struct ledger_event *e)
 {
     struct ledger *l = ctx;
     check(l->taken_count < STEP_EVENTS);
-    l->taken[l->taken_count++] = *e;
-    ledger_table_expect(l->table, &e->event, 0);
+    l->taken[l->taken_count] = *e;
+    ledger_table_expect(l->table, &e->event, &l->keys_of[l->taken_count]);
+    l->taken_count++;
     return true;
 }
 
 static void apply_taken(struct ledger *l)
 {
     for (unsigned i = 0; i < l->taken_count; i++)
-        ledger_table_expect(l->table, &l->taken[i].event, 1);
+        ledger_table_fetch(l->table, &l->keys_of[i]);
     for (unsigned i = 0; i < l->taken_count; i++)
-        apply_event(l, &l->taken[i]);
+        apply_event(l, &l->taken[i], &l->keys_of[i]);
     l->taken_count = 0;
 }
 

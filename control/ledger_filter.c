@@ -39,7 +39,7 @@ bool ledger_filter_receipt(const struct ledger_filter *f, const struct receipt *
          r->time_us[RECEIPT_stored] >= f->undelivered_before_us))
         return false;
     return r->time_us[RECEIPT_accepted] >= f->accepted_after_us &&
-           ledger_filter_names(f, r->from, r->to, r->id);
+           ledger_filter_names(f, receipt_from(r), receipt_to(r), receipt_id(r));
 }
 
 /* ---- places ---- */
@@ -103,7 +103,7 @@ static void set_message(json_t *o, const struct gw_mailbox_id *mailbox, uint64_t
 json_t *receipt_json(const struct receipt *r)
 {
     json_t *o = json_object();
-    set_names(o, r->from, r->to, r->id);
+    set_names(o, receipt_from(r), receipt_to(r), receipt_id(r));
     json_object_set_new(o, "state", json_string(receipt_step_name(receipt_state(r))));
     for (unsigned s = 0; s < RECEIPT_STEP_COUNT; s++) {
         char name[32];
@@ -127,7 +127,7 @@ json_t *ledger_event_json(const struct ledger_event *e, const struct receipt *r)
     if (stored)
         json_object_set_new(o, "accepted_us", json_integer((json_int_t)e->event.time_us));
     if (r != NULL) {
-        set_names(o, r->from, r->to, r->id);
+        set_names(o, receipt_from(r), receipt_to(r), receipt_id(r));
         set_message(o, &r->mailbox, r->position);
     } else if (gw_event_ends(e->event.kind)) {
         set_message(o, &e->event.mailbox, e->event.position);

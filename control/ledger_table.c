@@ -1,29 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Receipts lie in a ring of bytes in the order in which they were stored, and are addressed by how far
+ * they lie in the endless stream of which the ring shows the end. The two indices are chains of such
+ * offsets, newest first: so a chain ends where it comes to what has been dropped, dropping looks at
+ * nothing but the receipt itself, and nothing is allocated or freed for a message.
+ */
 #include "ledger_table.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "../dataplane/base/check.h"
 
-#define KEY_BYTES_MAX (3 * (UINT16_MAX + 1))
+#define NAMES_BYTES_MAX   (3 * UINT16_MAX)
+#define RECEIPT_BYTES_MAX (sizeof(struct receipt) + NAMES_BYTES_MAX + 8)
+#define FIRST_OFF         64 /* 0 is no receipt's */
 
 struct ledger_table {
     struct gw_sipkey key; /* message ids are chosen by clients */
-    uint32_t receipts_max, count, bucket_count;
-    size_t bytes_max, bytes;
-    struct receipt **by_place, **by_id;
-    struct receipt *newest, *oldest;
+    uint32_t receipts_max, count;
+    uint64_t bytes_max;
+    uint8_t *ring;
+    uint64_t cap;                 /* of the ring, a power of two */
+    uint64_t oldest, newest, end; /* in the stream; no receipt: oldest == end */
+    uint64_t bucket_mask;
+    uint64_t *by_place, *by_id; /* the newest of each chain; what is not live is no receipt's */
     uint64_t dropped, dropped_until_us;
-    uint8_t scratch[KEY_BYTES_MAX];
+    uint8_t scratch[NAMES_BYTES_MAX];
 };
 
-static uint32_t power_of_two(uint32_t n)
+static uint64_t power_of_two(uint64_t n)
 {
-    uint32_t p = 16;
+    uint64_t p = 16;
     while (p < n)
         p *= 2;
     return p;
+}
+
+/* Zeroed, and taken from the system as it is used. On large pages where there are: what is looked for
+ * lies anywhere. */
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    check(p != MAP_FAILED);
+    (void)madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+static size_t index_bytes(const struct ledger_table *t)
+{
+    return (size_t)(t->bucket_mask + 1) * sizeof(uint64_t);
 }
 
 struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max)
@@ -32,10 +59,12 @@ struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max)
     check(t != NULL && receipts_max > 0);
     t->receipts_max = receipts_max;
     t->bytes_max = bytes_max;
-    t->bucket_count = 2 * power_of_two(receipts_max);
-    t->by_place = calloc(t->bucket_count, sizeof(struct receipt *));
-    t->by_id = calloc(t->bucket_count, sizeof(struct receipt *));
-    check(t->by_place != NULL && t->by_id != NULL);
+    t->cap = power_of_two(bytes_max > 2 * RECEIPT_BYTES_MAX ? bytes_max : 2 * RECEIPT_BYTES_MAX);
+    t->bucket_mask = 2 * power_of_two(receipts_max) - 1;
+    t->oldest = t->newest = t->end = FIRST_OFF;
+    t->ring = reserve(t->cap);
+    t->by_place = reserve(index_bytes(t));
+    t->by_id = reserve(index_bytes(t));
     check(getrandom(&t->key, sizeof(t->key), 0) == sizeof(t->key));
     return t;
 }
@@ -45,215 +74,224 @@ void ledger_table_free(struct ledger_table **tp)
     struct ledger_table *t = *tp;
     if (t == NULL)
         return;
-    while (t->newest != NULL) {
-        struct receipt *r = t->newest;
-        t->newest = r->older;
-        free(r);
-    }
-    free(t->by_place);
-    free(t->by_id);
+    check(munmap(t->ring, t->cap) == 0);
+    check(munmap(t->by_place, index_bytes(t)) == 0 && munmap(t->by_id, index_bytes(t)) == 0);
     free(t);
     *tp = NULL;
 }
 
-/* ---- the two indices ---- */
-
-static struct receipt **bucket_at(const struct ledger_table *t, struct receipt **buckets,
-                                  uint32_t hash)
+static struct receipt *at(const struct ledger_table *t, uint64_t off)
 {
-    return &buckets[hash & (t->bucket_count - 1)];
+    return (struct receipt *)(t->ring + (off & (t->cap - 1)));
 }
 
-static uint32_t place_hash(const struct ledger_table *t, const struct gw_mailbox_id *mailbox,
+static bool is_live(const struct ledger_table *t, uint64_t off)
+{
+    return off >= t->oldest && off < t->end;
+}
+
+/* ---- hashes ---- */
+
+/* A mailbox's name is a part of a hash of a secret: uniform, and nobody's to choose. */
+static uint64_t place_hash(const struct ledger_table *t, const struct gw_mailbox_id *mailbox,
                            uint64_t position)
 {
-    uint8_t key[24];
-    memcpy(key, mailbox->b, 16);
-    memcpy(key + 16, &position, 8);
-    return (uint32_t)gw_siphash(&t->key, key, sizeof(key));
+    uint64_t h;
+    memcpy(&h, mailbox->b, sizeof(h));
+    h = (h ^ t->key.k0 ^ position) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
 }
 
-/* Lengths and texts: no two triples have the same bytes. */
-static uint32_t id_hash(struct ledger_table *t, struct gw_bytes from, struct gw_bytes to,
-                        struct gw_bytes id)
+/* From, to and id in one run: so they lie in what was unpacked. */
+static const uint8_t *names_of(struct ledger_table *t, const struct gw_event *e)
 {
-    const struct gw_bytes parts[3] = {from, to, id};
+    if (e->from.p + e->from.len == e->to.p && e->to.p + e->to.len == e->id.p)
+        return e->from.p;
+    const struct gw_bytes parts[3] = {e->from, e->to, e->id};
     size_t off = 0;
     for (int i = 0; i < 3; i++) {
-        uint16_t len = (uint16_t)parts[i].len;
-        memcpy(t->scratch + off, &len, sizeof(len));
-        off += sizeof(len);
-        if (len > 0)
-            memcpy(t->scratch + off, parts[i].p, len);
-        off += len;
+        if (parts[i].len > 0)
+            memcpy(t->scratch + off, parts[i].p, parts[i].len);
+        off += parts[i].len;
     }
-    return (uint32_t)gw_siphash(&t->key, t->scratch, off);
+    return t->scratch;
 }
 
-static struct receipt *find_place(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
-                                  uint64_t position)
+static size_t names_len(const struct gw_event *e)
 {
-    uint32_t hash = place_hash(t, mailbox, position);
-    for (struct receipt *r = *bucket_at(t, t->by_place, hash); r != NULL; r = r->by_place_next)
+    return e->from.len + e->to.len + e->id.len;
+}
+
+static struct ledger_key key_of(struct ledger_table *t, const struct gw_event *e)
+{
+    struct ledger_key k = {0};
+    if (gw_event_ends(e->kind) || e->kind == GW_EVENT_STORED)
+        k.place = place_hash(t, &e->mailbox, e->position);
+    if (!gw_event_ends(e->kind))
+        k.id = gw_siphash_1_3(&t->key, names_of(t, e), names_len(e));
+    return k;
+}
+
+static struct receipt *find_place(const struct ledger_table *t, uint64_t hash,
+                                  const struct gw_mailbox_id *mailbox, uint64_t position)
+{
+    for (uint64_t off = t->by_place[hash & t->bucket_mask]; is_live(t, off);) {
+        struct receipt *r = at(t, off);
         if (r->position == position && memcmp(&r->mailbox, mailbox, sizeof(*mailbox)) == 0)
             return r;
+        off = r->by_place_next;
+    }
     return NULL;
 }
 
-/* New ones stand first in their chain: when a client uses an id twice, the later message is found. */
-static struct receipt *find_id(struct ledger_table *t, struct gw_bytes from, struct gw_bytes to,
-                               struct gw_bytes id)
+static bool has_names(const struct receipt *r, const struct gw_event *e, const uint8_t *names)
 {
-    uint32_t hash = id_hash(t, from, to, id);
-    for (struct receipt *r = *bucket_at(t, t->by_id, hash); r != NULL; r = r->by_id_next)
-        if (gw_bytes_eq(r->id, id) && gw_bytes_eq(r->from, from) && gw_bytes_eq(r->to, to))
+    return r->from_len == e->from.len && r->to_len == e->to.len && r->id_len == e->id.len &&
+           memcmp(r->text, names, names_len(e)) == 0;
+}
+
+/* New ones stand first in their chain: when a client uses an id twice, the later message is found. */
+static struct receipt *find_id(struct ledger_table *t, uint64_t hash, const struct gw_event *e)
+{
+    const uint8_t *names = names_of(t, e);
+    for (uint64_t off = t->by_id[hash & t->bucket_mask]; is_live(t, off);) {
+        struct receipt *r = at(t, off);
+        if (has_names(r, e, names))
             return r;
+        off = r->by_id_next;
+    }
     return NULL;
 }
 
 /* ---- adding and dropping ---- */
 
-/* The oldest is the last of its chains: nothing else has to be looked at, which would be cold. */
-static void unlink_oldest(struct receipt *r)
-{
-    check(r->by_place_next == NULL && r->by_id_next == NULL);
-    *r->by_place_at = NULL;
-    *r->by_id_at = NULL;
-}
-
 static void drop_oldest(struct ledger_table *t)
 {
-    struct receipt *r = t->oldest;
-    check(r != NULL);
-    unlink_oldest(r);
-    t->oldest = r->newer;
-    if (t->oldest != NULL) {
-        t->oldest->older = NULL;
-        __builtin_prefetch(t->oldest->newer);
-        __builtin_prefetch((const char *)t->oldest->newer + sizeof(*r) - 1);
-    } else {
-        t->newest = NULL;
-    }
-    t->count--;
-    t->bytes -= r->bytes;
-    t->dropped++;
+    const struct receipt *r = at(t, t->oldest);
+    check(t->count > 0);
     if (r->time_us[RECEIPT_stored] > t->dropped_until_us)
         t->dropped_until_us = r->time_us[RECEIPT_stored];
-    free(r);
+    t->count--;
+    t->dropped++;
+    t->oldest += r->bytes;
 }
 
-static struct gw_bytes keep_text(uint8_t **at, struct gw_bytes s)
+/* A receipt never wraps: what is left before the end of the ring belongs to the one before it. */
+static void skip_to_room(struct ledger_table *t, size_t bytes)
 {
-    uint8_t *p = *at;
-    if (s.len > 0)
-        memcpy(p, s.p, s.len);
-    *at += s.len;
-    return gw_bytes(p, s.len);
+    uint64_t left = t->cap - (t->end & (t->cap - 1));
+    if (left >= bytes)
+        return;
+    if (t->count > 0)
+        at(t, t->newest)->bytes += (uint32_t)left;
+    else
+        t->oldest += left;
+    t->end += left;
 }
 
-static struct receipt *receipt_new(const struct gw_event *e)
+/* bytes include what may have to be skipped. */
+static bool is_full(const struct ledger_table *t, size_t bytes)
 {
-    size_t bytes = sizeof(struct receipt) + e->from.len + e->to.len + e->id.len;
-    struct receipt *r = calloc(1, bytes);
-    check(r != NULL);
-    uint8_t *text = (uint8_t *)(r + 1);
-    r->bytes = bytes;
-    r->mailbox = e->mailbox;
-    r->position = e->position;
-    r->from = keep_text(&text, e->from);
-    r->to = keep_text(&text, e->to);
-    r->id = keep_text(&text, e->id);
+    uint64_t used = t->end - t->oldest;
+    return t->count == t->receipts_max || used >= t->bytes_max || used + bytes > t->cap;
+}
+
+static struct receipt *receipt_new(struct ledger_table *t, const struct gw_event *e)
+{
+    size_t bytes = (sizeof(struct receipt) + names_len(e) + 7) & ~(size_t)7;
+    while (t->count > 0 && is_full(t, 2 * bytes))
+        drop_oldest(t);
+    skip_to_room(t, bytes);
+    struct receipt *r = at(t, t->end);
+    *r = (struct receipt){.mailbox = e->mailbox, .position = e->position, .bytes = (uint32_t)bytes,
+                          .older_bytes = (uint32_t)(t->end - t->newest),
+                          .from_len = (uint16_t)e->from.len, .to_len = (uint16_t)e->to.len,
+                          .id_len = (uint16_t)e->id.len};
+    memcpy(r->text, names_of(t, e), names_len(e));
     return r;
 }
 
-static void link_receipt(struct ledger_table *t, struct receipt *r)
+static void link_receipt(struct ledger_table *t, struct receipt *r, const struct ledger_key *key)
 {
-    r->by_place_at = bucket_at(t, t->by_place, place_hash(t, &r->mailbox, r->position));
-    r->by_id_at = bucket_at(t, t->by_id, id_hash(t, r->from, r->to, r->id));
-    r->by_place_next = *r->by_place_at;
-    r->by_id_next = *r->by_id_at;
-    if (r->by_place_next != NULL)
-        r->by_place_next->by_place_at = &r->by_place_next;
-    if (r->by_id_next != NULL)
-        r->by_id_next->by_id_at = &r->by_id_next;
-    *r->by_place_at = r;
-    *r->by_id_at = r;
-    r->older = t->newest;
-    if (t->newest != NULL)
-        t->newest->newer = r;
-    else
-        t->oldest = r;
-    t->newest = r;
+    uint64_t *place = &t->by_place[key->place & t->bucket_mask];
+    uint64_t *id = &t->by_id[key->id & t->bucket_mask];
+    r->by_place_next = *place;
+    r->by_id_next = *id;
+    *place = *id = t->newest = t->end;
+    t->end += r->bytes;
     t->count++;
-    t->bytes += r->bytes;
 }
 
-static struct receipt *apply_stored(struct ledger_table *t, const struct gw_event *e,
-                                    struct ledger_place place, uint64_t durable_us)
+static struct receipt *join_stored(struct ledger_table *t, const struct gw_event *e,
+                                   const struct ledger_key *key, struct ledger_place place,
+                                   uint64_t durable_us)
 {
-    struct receipt *r = find_place(t, &e->mailbox, e->position);
+    struct receipt *r = find_place(t, key->place, &e->mailbox, e->position);
     if (r != NULL)
         return r; /* the same event again */
-    while (t->count > 0 && (t->count == t->receipts_max || t->bytes >= t->bytes_max))
-        drop_oldest(t);
-    r = receipt_new(e);
+    r = receipt_new(t, e);
     r->place = place;
     r->time_us[RECEIPT_accepted] = e->time_us;
     r->time_us[RECEIPT_stored] = durable_us;
-    link_receipt(t, r);
+    link_receipt(t, r, key);
     return r;
 }
 
-static void set_time(struct receipt *r, enum receipt_step step, uint64_t time_us)
+static struct receipt *set_time(struct receipt *r, enum receipt_step step, uint64_t time_us)
 {
     if (r != NULL && r->time_us[step] == 0)
         r->time_us[step] = time_us;
+    return r;
+}
+
+const struct receipt *ledger_table_join(struct ledger_table *t, const struct gw_event *e,
+                                        const struct ledger_key *key, struct ledger_place place,
+                                        uint64_t durable_us)
+{
+    switch (e->kind) {
+    case GW_EVENT_STORED:
+        return join_stored(t, e, key, place, durable_us);
+    case GW_EVENT_DELIVERED:
+        return set_time(find_place(t, key->place, &e->mailbox, e->position), RECEIPT_delivered,
+                        e->time_us);
+    case GW_EVENT_EXPIRED:
+        return set_time(find_place(t, key->place, &e->mailbox, e->position), RECEIPT_expired,
+                        e->time_us);
+    case GW_EVENT_RECEIVED:
+        return set_time(find_id(t, key->id, e), RECEIPT_received, e->time_us);
+    case GW_EVENT_DISPLAYED:
+        return set_time(find_id(t, key->id, e), RECEIPT_displayed, e->time_us);
+    case GW_EVENT_REPEATED:
+        return find_id(t, key->id, e);
+    case GW_EVENT_COUNT:
+        break;
+    }
+    check(!"an event of no kind");
+    return NULL;
 }
 
 const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw_event *e,
                                          struct ledger_place place, uint64_t durable_us)
 {
-    struct receipt *r = NULL;
-    switch (e->kind) {
-    case GW_EVENT_STORED:
-        r = apply_stored(t, e, place, durable_us);
-        break;
-    case GW_EVENT_DELIVERED:
-        r = find_place(t, &e->mailbox, e->position);
-        set_time(r, RECEIPT_delivered, e->time_us);
-        break;
-    case GW_EVENT_EXPIRED:
-        r = find_place(t, &e->mailbox, e->position);
-        set_time(r, RECEIPT_expired, e->time_us);
-        break;
-    case GW_EVENT_RECEIVED:
-        r = find_id(t, e->from, e->to, e->id);
-        set_time(r, RECEIPT_received, e->time_us);
-        break;
-    case GW_EVENT_DISPLAYED:
-        r = find_id(t, e->from, e->to, e->id);
-        set_time(r, RECEIPT_displayed, e->time_us);
-        break;
-    case GW_EVENT_REPEATED:
-        r = find_id(t, e->from, e->to, e->id);
-        break;
-    case GW_EVENT_COUNT:
-        check(!"an event of no kind");
-    }
-    return r;
+    struct ledger_key key = key_of(t, e);
+    return ledger_table_join(t, e, &key, place, durable_us);
 }
 
-void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, unsigned round)
+void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, struct ledger_key *key)
 {
-    bool by_place = e->kind == GW_EVENT_STORED || e->kind == GW_EVENT_DELIVERED;
-    if (by_place) {
-        struct receipt **at = bucket_at(t, t->by_place, place_hash(t, &e->mailbox, e->position));
-        __builtin_prefetch(round == 0 ? (void *)at : (void *)*at);
-    }
-    if (e->kind != GW_EVENT_DELIVERED) {
-        struct receipt **at = bucket_at(t, t->by_id, id_hash(t, e->from, e->to, e->id));
-        __builtin_prefetch(round == 0 ? (void *)at : (void *)*at);
-    }
+    *key = key_of(t, e);
+    __builtin_prefetch(&t->by_place[key->place & t->bucket_mask]);
+    __builtin_prefetch(&t->by_id[key->id & t->bucket_mask]);
+}
+
+void ledger_table_fetch(const struct ledger_table *t, const struct ledger_key *key)
+{
+    uint64_t place = t->by_place[key->place & t->bucket_mask];
+    uint64_t id = t->by_id[key->id & t->bucket_mask];
+    if (is_live(t, place))
+        __builtin_prefetch(at(t, place));
+    if (is_live(t, id))
+        __builtin_prefetch(at(t, id)->text);
 }
 
 /* ---- looking ---- */
@@ -261,17 +299,26 @@ void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, unsig
 const struct receipt *ledger_table_find(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
                                         uint64_t position)
 {
-    return find_place(t, mailbox, position);
+    return find_place(t, place_hash(t, mailbox, position), mailbox, position);
 }
 
 const struct receipt *ledger_table_newest(const struct ledger_table *t)
 {
-    return t->newest;
+    return t->count > 0 ? at(t, t->newest) : NULL;
 }
 
 const struct receipt *ledger_table_oldest(const struct ledger_table *t)
 {
-    return t->oldest;
+    return t->count > 0 ? at(t, t->oldest) : NULL;
+}
+
+const struct receipt *ledger_table_older(const struct ledger_table *t, const struct receipt *r)
+{
+    uint64_t index = (uint64_t)((const uint8_t *)r - t->ring), off = (t->end & ~(t->cap - 1)) + index;
+    if (off >= t->end)
+        off -= t->cap;
+    check(is_live(t, off));
+    return off > t->oldest ? at(t, off - r->older_bytes) : NULL;
 }
 
 uint32_t ledger_table_count(const struct ledger_table *t)

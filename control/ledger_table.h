@@ -38,33 +38,59 @@ struct receipt {
     uint64_t position;
     uint64_t time_us[RECEIPT_STEP_COUNT]; /* wall clock; 0: not yet */
     struct ledger_place place;            /* of its stored event */
-    struct gw_bytes from, to, id;         /* in the receipt's own memory */
-    struct receipt *older, *newer;
-    struct receipt *by_place_next, *by_id_next;
-    struct receipt **by_place_at, **by_id_at; /* what points to it in its chains */
-    size_t bytes;
+    uint64_t by_place_next, by_id_next;   /* the table's: where older ones of the same hash lie */
+    uint32_t bytes, older_bytes;          /* the table's: to the newer and to the older receipt */
+    uint16_t from_len, to_len, id_len;
+    uint8_t text[]; /* from, to, id */
 };
 
+static inline struct gw_bytes receipt_from(const struct receipt *r)
+{
+    return gw_bytes(r->text, r->from_len);
+}
+
+static inline struct gw_bytes receipt_to(const struct receipt *r)
+{
+    return gw_bytes(r->text + r->from_len, r->to_len);
+}
+
+static inline struct gw_bytes receipt_id(const struct receipt *r)
+{
+    return gw_bytes(r->text + r->from_len + r->to_len, r->id_len);
+}
+
 struct ledger_table;
+
+/* Where an event's receipt is looked for. */
+struct ledger_key {
+    uint64_t place, id; /* hashes */
+};
 
 /* At most receipts_max messages and about bytes_max bytes. */
 struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max);
 void ledger_table_free(struct ledger_table **t);
 
-/* Joins one event. The receipt that it belongs to, or NULL when that is not (or no longer) known.
- * durable_us: when the event's segment was. A step that has a time already keeps it. */
+/* Joins one event. The receipt that it belongs to, or NULL when that is not (or no longer) known; it
+ * is where it is until it is dropped. durable_us: when the event's segment was. A step that has a time
+ * already keeps it. */
 const struct receipt *ledger_table_apply(struct ledger_table *t, const struct gw_event *e,
                                          struct ledger_place place, uint64_t durable_us);
 
-/* Event e is about to be applied. Two rounds over a handful of events, before applying them in turn,
- * fetch what they touch: with many messages in memory that is most of what an event costs. */
-void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, unsigned round);
+/* The same in two steps, for a handful of events: first all are looked at, which fetches what they will
+ * touch (with many messages in memory that is most of what an event costs), then each is joined. */
+void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, struct ledger_key *key);
+void ledger_table_fetch(const struct ledger_table *t, const struct ledger_key *key);
+const struct receipt *ledger_table_join(struct ledger_table *t, const struct gw_event *e,
+                                        const struct ledger_key *key, struct ledger_place place,
+                                        uint64_t durable_us);
 
 /* By the message; NULL when it is not here. */
 const struct receipt *ledger_table_find(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
                                         uint64_t position);
 const struct receipt *ledger_table_newest(const struct ledger_table *t);
 const struct receipt *ledger_table_oldest(const struct ledger_table *t);
+/* The one before r, or NULL. */
+const struct receipt *ledger_table_older(const struct ledger_table *t, const struct receipt *r);
 uint32_t ledger_table_count(const struct ledger_table *t);
 /* Messages dropped for room, and when the last of them was stored: whatever was stored later is here. */
 uint64_t ledger_table_dropped(const struct ledger_table *t);
