@@ -17,7 +17,7 @@
 #define NEIGHBOUR_LIMIT 1024u
 #define HEARD_MAX       64u
 /* Small, so that two sides that wait for each other both have something to do. */
-#define BURST 32u
+#define BURST 16u
 #define V4_HEADER_BYTES 40u /* IP and TCP, without options */
 #define V6_HEADER_BYTES 60u
 

@@ -67,6 +67,12 @@ static inline void gw_put_be64(void *p, uint64_t v)
     gw_put_be32((uint8_t *)p + 4, (uint32_t)v);
 }
 
+/* Loads the byte there and does nothing with it: fetches its cache line, and where its page lies. */
+static inline void gw_touch(const void *p)
+{
+    (void)*(const volatile uint8_t *)p;
+}
+
 /* Fewer than eight bytes, the lowest first, zeros behind them. A memcpy of a length that varies would be a
  * call, and headers end in such a piece. */
 static inline uint64_t gw_load_tail(const uint8_t *p, size_t len)

@@ -33,12 +33,14 @@ void gw_slab_close(struct gw_slab *s);
 static inline uint32_t gw_slab_alloc(struct gw_slab *s)
 {
     uint32_t i = s->free_head;
-    if (i != 0)
+    if (i != 0) {
         __builtin_memcpy(&s->free_head, s->base + (size_t)i * s->elem_bytes, sizeof(uint32_t));
-    else if (s->fresh <= s->limit)
+        __builtin_prefetch(s->base + (size_t)s->free_head * s->elem_bytes, 1);
+    } else if (s->fresh <= s->limit) {
         i = s->fresh++;
-    else
+    } else {
         return 0;
+    }
     s->used_count++;
     return i;
 }

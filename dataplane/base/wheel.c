@@ -45,7 +45,10 @@ static void link_node(struct gw_wheel *w, uint32_t i)
     while ((at >> (SLOT_BITS * level)) - (w->tick >> (SLOT_BITS * level)) > SLOT_MASK)
         level++;
     check(level < GW_WHEEL_LEVELS);
-    unsigned slot = (unsigned)(at >> (SLOT_BITS * level)) & SLOT_MASK;
+    uint64_t turn = at >> (SLOT_BITS * level);
+    unsigned slot = (unsigned)turn & SLOT_MASK;
+    if (turn << (SLOT_BITS * level) < w->next)
+        w->next = turn << (SLOT_BITS * level);
     uint32_t *head = &w->heads[level][slot];
     n->next = *head;
     n->prev = SLOT_BIT | level << SLOT_BITS | slot;
@@ -85,7 +88,10 @@ static void unlink_node(struct gw_wheel *w, uint32_t i)
 void gw_wheel_init(struct gw_wheel *w, void *nodes, uint32_t stride, uint64_t now_us)
 {
     check(stride >= sizeof(struct gw_wheel_node));
-    *w = (struct gw_wheel){.nodes = nodes, .stride = stride, .tick = now_us >> GW_TICK_SHIFT};
+    *w = (struct gw_wheel){.nodes = nodes,
+                           .stride = stride,
+                           .tick = now_us >> GW_TICK_SHIFT,
+                           .next = UINT64_MAX};
 }
 
 void gw_wheel_set(struct gw_wheel *w, uint32_t i, uint32_t tick)
@@ -155,6 +161,11 @@ static uint32_t reached(const struct gw_wheel *w)
 uint32_t gw_wheel_pop(struct gw_wheel *w, uint64_t now_us, unsigned *work)
 {
     uint64_t now = now_us >> GW_TICK_SHIFT;
+    if (now < w->next) {
+        if (w->tick < now)
+            w->tick = now;
+        return 0;
+    }
     while (*work > 0 && w->tick <= now) {
         (*work)--;
         uint32_t i = reached(w);
@@ -163,12 +174,12 @@ uint32_t gw_wheel_pop(struct gw_wheel *w, uint64_t now_us, unsigned *work)
             gw_wheel_cancel(w, i);
             return i;
         }
-        uint64_t next = next_tick(w);
-        if (next > now) {
+        w->next = next_tick(w);
+        if (w->next > now) {
             w->tick = now;
             return 0;
         }
-        w->tick = next;
+        w->tick = w->next;
     }
     return 0;
 }

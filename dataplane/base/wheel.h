@@ -50,6 +50,7 @@ struct gw_wheel {
     uint32_t stride;
     uint32_t armed_count;
     uint64_t tick; /* all before it has been handed out */
+    uint64_t next; /* nothing is handed out before this tick */
     uint64_t occupied[GW_WHEEL_LEVELS][GW_WHEEL_SLOTS / 64];
     uint32_t heads[GW_WHEEL_LEVELS][GW_WHEEL_SLOTS];
 };

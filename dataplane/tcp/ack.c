@@ -145,6 +145,8 @@ bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s
     } else if (s->ack == c->snd_una) {
         window_update(t, c, s, moved);
     }
+    if (moved && s->len == 0 && !conn_is_dead(c))
+        tcp_timer_rest(t, c);
     if (!conn_is_dead(c) && c->acked != acked)
         t->up.acked(t->up_ctx, conn_index(t, c), c->acked);
     return !conn_is_dead(c);

@@ -351,49 +351,55 @@ static void segment_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_
 
 /*
  * What a burst touches is fetched in rounds, each of which needs what the one before it has fetched:
- * the table, the connections, what they have under way, and the bytes behind that.
+ * the table, the connections, what they have under way, and the bytes behind that. A round does little
+ * for each segment, so that its loads wait together. The first of a page is a load and not a prefetch:
+ * processors drop prefetches whose page they have to look up, and with a million connections that is
+ * every one.
  */
-
-/* The connection that a tag refers to, or 0. */
-static uint32_t expect_conn(const struct gw_tcp *t, uint32_t tag)
+static unsigned expect_refs(const struct gw_tcp *t, const uint32_t *tags, unsigned count,
+                            uint32_t *refs)
 {
-    uint32_t ref = tcp_table_peek(t, tag);
-    if (ref == 0 || (ref & TCP_REF_TIME_WAIT))
-        return 0;
-    tcp_conn_expect(t, ref);
-    if (t->up.expect != NULL)
-        t->up.expect(t->up_ctx, ref);
-    return ref;
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++) {
+        refs[n] = tcp_table_peek(t, tags[i]);
+        n += refs[n] != 0 && (refs[n] & TCP_REF_TIME_WAIT) == 0;
+    }
+    return n;
 }
 
-static void expect_nodes(const struct gw_tcp *t, uint32_t ref)
+static void expect_conns(const struct gw_tcp *t, const uint32_t *refs, unsigned count)
 {
-    const struct conn *c = conn_at(t, ref);
-    if (c->flight_tail != 0)
-        __builtin_prefetch(node_at(t, c->flight_tail));
-    if (c->queue_tail != 0)
-        __builtin_prefetch(node_at(t, c->queue_tail));
+    for (unsigned i = 0; i < count; i++) {
+        gw_touch(gw_slab_at(&t->conns, refs[i]));
+        gw_touch(gw_slab_at(&t->colds, refs[i]));
+        tcp_conn_expect(t, refs[i]);
+    }
+    for (unsigned i = 0; i < count && t->up.expect != NULL; i++)
+        t->up.expect(t->up_ctx, refs[i]);
 }
 
-static void expect_bytes(const struct gw_tcp *t, uint32_t ref)
+static void expect_nodes(const struct gw_tcp *t, const uint32_t *refs, unsigned count)
 {
-    const struct conn *c = conn_at(t, ref);
-    if (c->queue_tail != 0)
-        __builtin_prefetch(gw_arena_ptr(t->cfg.arena, node_at(t, c->queue_tail)->slice.block));
+    for (unsigned i = 0; i < count; i++) {
+        const struct conn *c = conn_at(t, refs[i]);
+        if (c->flight_tail != 0)
+            gw_touch(node_at(t, c->flight_tail));
+        if (c->queue_tail != 0)
+            gw_touch(node_at(t, c->queue_tail));
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const struct conn *c = conn_at(t, refs[i]);
+        if (c->queue_tail != 0)
+            gw_touch(gw_arena_ptr(t->cfg.arena, node_at(t, c->queue_tail)->slice.block));
+    }
 }
 
 static void expect_burst(const struct gw_tcp *t, const uint32_t *tags, unsigned count)
 {
     uint32_t refs[GW_TCP_INPUT_BURST_MAX];
-    unsigned n = 0;
-    for (unsigned i = 0; i < count; i++) {
-        refs[n] = expect_conn(t, tags[i]);
-        n += refs[n] != 0;
-    }
-    for (unsigned i = 0; i < n; i++)
-        expect_nodes(t, refs[i]);
-    for (unsigned i = 0; i < n; i++)
-        expect_bytes(t, refs[i]);
+    unsigned n = expect_refs(t, tags, count, refs);
+    expect_conns(t, refs, n);
+    expect_nodes(t, refs, n);
 }
 
 void gw_tcp_input_burst(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_arrival *a,

@@ -272,6 +272,10 @@ void tcp_rexmit_set(struct gw_tcp *t, struct conn *c, enum tcp_rexmit what, uint
 void tcp_rexmit_clear(struct conn *c);
 /* Begin to watch for the peer's silence. */
 void tcp_keepalive_start(struct gw_tcp *t, struct conn *c);
+/* The peer has acknowledged everything and says no more: when nothing else has a deadline either, the
+ * node is taken out. Where many connections speak seldom, a node that fires for nothing would bring
+ * each of them into the cache once more. */
+void tcp_timer_rest(struct gw_tcp *t, struct conn *c);
 /* Look at this connection in the current or next advance. */
 void tcp_timer_soon(struct gw_tcp *t, struct conn *c);
 /* The connection's wheel node has fired. */

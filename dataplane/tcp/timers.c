@@ -2,7 +2,7 @@
 /*
  * A connection has several deadlines and one wheel node, armed for the earliest of them or for a
  * time before it: a deadline that moves to later leaves the node where it is, and the node looks
- * again when it fires.
+ * again when it fires. Only a connection that comes to rest takes its node out.
  */
 #include "stack.h"
 
@@ -37,6 +37,16 @@ void tcp_rexmit_set(struct gw_tcp *t, struct conn *c, enum tcp_rexmit what, uint
 void tcp_rexmit_clear(struct conn *c)
 {
     c->rexmit = REXMIT_OFF;
+}
+
+void tcp_timer_rest(struct gw_tcp *t, struct conn *c)
+{
+    if ((c->flags & CONN_ARMED) == 0 || (c->flags & (CONN_DIRTY | CONN_RESUME)))
+        return;
+    if (c->rexmit != REXMIT_OFF || c->timers != 0)
+        return;
+    c->flags &= ~(uint32_t)CONN_ARMED;
+    gw_wheel_cancel(&t->wheel, conn_index(t, c));
 }
 
 void tcp_timer_soon(struct gw_tcp *t, struct conn *c)

@@ -519,6 +519,22 @@ Test(tcp_send, a_full_port_loses_nothing)
 
 /* ---- repetition ---- */
 
+/* A million connections that speak seldom would each be looked at once more for nothing. */
+Test(tcp_rto, a_connection_at_rest_is_in_no_wheel)
+{
+    struct script *s = script_open(NULL);
+    script_run(s, OPEN, "! send 100", "> PA seq 1 ack 1 len 100");
+    cr_assert_neq(gw_tcp_next_deadline_us(script_tcp(s)), UINT64_MAX);
+    script_run(s, "+ 10ms", "< A seq 1 ack 101", "= acked 100");
+    cr_assert_eq(gw_tcp_next_deadline_us(script_tcp(s)), UINT64_MAX);
+    /* With a deadline of its own it stays in, and is looked at early. */
+    script_run(s, "! deadline 10s", "! send 100", "> PA seq 101 ack 1 len 100", "+ 10ms",
+               "< A seq 1 ack 201", "= acked 200");
+    cr_assert_lt(gw_tcp_next_deadline_us(script_tcp(s)), script_now_us(s) + 2000000);
+    script_run(s, "+ 9s", "+ 2s", "= deadline");
+    script_drop(&s);
+}
+
 Test(tcp_rto, first_measured_then_doubled)
 {
     struct script *s = script_open(NULL);
