@@ -62,3 +62,11 @@ def thread_seconds(pid):
         found.append((int(tid), name.split("(", 1)[1],
                       (int(fields[11]) + int(fields[12])) / tick))
     return found
+
+
+def cpu_seconds():
+    """Of all CPUs since the machine started: (in use, taken away by the host)."""
+    with open("/proc/stat", encoding="ascii") as f:
+        fields = [int(n) / os.sysconf("SC_CLK_TCK") for n in f.readline().split()[1:9]]
+    user, nice, system, _, _, irq, softirq, stolen = fields
+    return user + nice + system + irq + softirq, stolen
