@@ -32,6 +32,7 @@ struct bench {
     struct ledger *ledger;
     struct gw_segment_writer writers[SEGMENTS];
     uint64_t written; /* messages */
+    uint64_t cursor;  /* as the store would have it */
     _Alignas(64) uint8_t segments[SEGMENTS][SEGMENT_BYTES];
 };
 
@@ -175,15 +176,17 @@ static double read_all(struct bench *b)
     return spent_s;
 }
 
-static void open_ledger(struct bench *b, const struct ledger_config *cfg)
+static void open_ledger(struct bench *b)
 {
     store_ops_init(&b->ops, gw_store_client(b->store, 1));
-    b->ledger = ledger_new(cfg, &b->ops, b->keys, b->reader_sealer,
-                           gw_store_state(b->store).segment_next);
+    b->ledger = ledger_new(&ledger_config_default, &b->ops, b->keys, b->reader_sealer,
+                           gw_store_state(b->store).segment_next, b->cursor);
 }
 
 static void close_ledger(struct bench *b)
 {
+    const struct receipt *oldest = ledger_table_oldest(ledger_memory(b->ledger));
+    b->cursor = oldest != NULL ? oldest->place.segment : 0;
     while (b->ops.pending > 0) {
         gw_store_storage_poll(b->store);
         store_ops_poll(&b->ops);
@@ -210,9 +213,9 @@ static void open_store(struct bench *b, const char *name)
 static struct cost run(struct bench *b, bool with)
 {
     struct cost c = {0};
-    b->written = 0;
+    b->written = b->cursor = 0;
     open_store(b, with ? "with" : "without");
-    open_ledger(b, &ledger_config_default);
+    open_ledger(b);
     double begin = cpu_s(CLOCK_PROCESS_CPUTIME_ID);
     while (b->written < b->messages) {
         for (unsigned n = 0; n < SEGMENTS; n++)
@@ -236,7 +239,7 @@ static void restart(struct bench *b)
 {
     open_store(b, "with");
     double begin = now_s();
-    open_ledger(b, &ledger_config_default);
+    open_ledger(b);
     read_all(b);
     printf("  at start there again after %.0f ms with %u messages in memory, of %" PRIu64
            " in the store\n", 1e3 * (now_s() - begin), ledger_table_count(ledger_memory(b->ledger)),

@@ -70,9 +70,9 @@ static json_t *describe_ledger(const struct ledger *l)
     char cursor[LEDGER_PLACE_TEXT_BYTES];
     struct ledger_place now = ledger_place_now(l);
     ledger_place_format(&now, cursor);
-    return json_pack("{s:s, s:I, s:i}", "cursor", cursor, "in_memory",
+    return json_pack("{s:s, s:I, s:i, s:i}", "cursor", cursor, "in_memory",
                      (json_int_t)ledger_table_count(ledger_memory(l)), "followers",
-                     (int)ledger_follower_count(l));
+                     (int)ledger_follower_count(l), "start_percent", (int)ledger_start_percent(l));
 }
 
 static void add_lcores(const struct gw_control_env *env, json_t *into)

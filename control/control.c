@@ -13,6 +13,7 @@
 #include "control_int.h"
 #include "json_wipe.h"
 #include "ledger.h"
+#include "ledger_cursor.h"
 #include "ledger_jobs.h"
 #include "metrics.h"
 #include "priority.h"
@@ -247,6 +248,18 @@ static int open_sockets(struct control *c, char err[256])
     return rc;
 }
 
+/* Without one, or with one that does not open, the ledger reads more than it has to. */
+static uint64_t load_cursor(struct control *c)
+{
+    struct ledger_cursor cursor;
+    uint64_t segment = 0;
+    ledger_cursor_init(&cursor, &c->ops, c->env->keys, c->env->sealer);
+    int rc = ledger_cursor_load(&cursor, &segment);
+    if (rc != 0 && rc != -ENOENT)
+        fprintf(stderr, "ledger: where it was cannot be read: %s\n", strerror(-rc));
+    return rc == 0 ? segment : 0;
+}
+
 /* What does not depend on the outside: cannot fail, but for resources that every start needs. */
 static void open_inside(struct control *c)
 {
@@ -260,7 +273,7 @@ static void open_inside(struct control *c)
                   env->config->scram_iterations);
     lcore_calls_init(&c->calls, env->lcores, env->lcore_count);
     c->ledger = ledger_new(&ledger_config_default, &c->ops, env->keys, env->sealer,
-                           gw_store_state(env->store).segment_next);
+                           gw_store_state(env->store).segment_next, load_cursor(c));
     check(jobs_open(&c->jobs, &c->poller, &c->job_ops) == 0);
     start_upkeep(c, &resume_type);
     expiry_open(c);

@@ -127,6 +127,9 @@ static void show_status(const json_t *s)
     printf("ledger       at %s, %" JSON_INTEGER_FORMAT " messages in memory, %" JSON_INTEGER_FORMAT
            " followers\n", text(ledger, "cursor"), number(ledger, "in_memory"),
            number(ledger, "followers"));
+    if (number(ledger, "start_percent") < 100)
+        printf("             catching up after the start: %" JSON_INTEGER_FORMAT " %%\n",
+               number(ledger, "start_percent"));
 }
 
 /* ---- accounts and sessions ---- */

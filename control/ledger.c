@@ -5,6 +5,7 @@
 
 #include "../dataplane/base/check.h"
 #include "clock.h"
+#include "ledger_cursor.h"
 
 /* Events before a look at the clock, and the time for them in one iteration of the loop. */
 #define STEP_EVENTS     64
@@ -16,7 +17,8 @@
 #define RETRY_US              1000000
 
 const struct ledger_config ledger_config_default = {
-    .receipts_max = 200000, .bytes_max = 64u << 20, .lookback_segments = 200000};
+    .receipts_max = 200000, .bytes_max = 64u << 20, .lookback_segments = 200000,
+    .cursor_every_us = 10000000};
 
 /* Live: fed with what the ledger reads. Else it reads by itself until it has caught up. */
 struct follower {
@@ -40,7 +42,9 @@ struct ledger {
     unsigned taken_count;
     struct follower *followers;
     struct ledger_counters counters;
-    uint64_t start_segment;
+    struct ledger_cursor cursor;
+    uint64_t cursor_every_us, cursor_at_us; /* the next time that it is kept */
+    uint64_t start_segment, start_end;      /* read at start */
     uint64_t retry_us; /* after a failed read: not before */
     uint64_t damaged_told;
     bool at_end, caught_up;
@@ -50,13 +54,19 @@ struct ledger {
 
 struct ledger *ledger_new(const struct ledger_config *cfg, struct store_ops *ops,
                           const struct gw_keyring *keys, struct gw_sealer *sealer,
-                          uint64_t segment_next)
+                          uint64_t segment_next, uint64_t cursor)
 {
     struct ledger *l = calloc(1, sizeof(*l));
     check(l != NULL);
     uint64_t back = cfg->lookback_segments;
-    *l = (struct ledger){.ops = ops, .keys = keys, .sealer = sealer};
-    l->start_segment = segment_next > back ? segment_next - back : 0;
+    *l = (struct ledger){.ops = ops, .keys = keys, .sealer = sealer, .start_end = segment_next,
+                         .cursor_every_us = cfg->cursor_every_us};
+    if (cursor != 0 && cursor <= segment_next)
+        l->start_segment = cursor;
+    else
+        l->start_segment = segment_next > back ? segment_next - back : 0;
+    ledger_cursor_init(&l->cursor, ops, keys, sealer);
+    l->cursor.saved = cursor;
     l->table = ledger_table_new(cfg->receipts_max, cfg->bytes_max);
     ledger_reader_init(&l->reader, ops, keys, sealer,
                        (struct ledger_place){.segment = l->start_segment});
@@ -230,9 +240,25 @@ static bool work_followers(struct ledger *l)
     return more;
 }
 
+/* Until something is dropped, all that was read at start is still there. */
+static void keep_cursor(struct ledger *l)
+{
+    const struct receipt *oldest = ledger_table_oldest(l->table);
+    l->counters.cursor_errors = l->cursor.errors;
+    if (ledger_table_dropped(l->table) == 0 || oldest == NULL ||
+        oldest->place.segment == l->cursor.saved)
+        return;
+    uint64_t now_us = clock_steady_us();
+    if (now_us < l->cursor_at_us)
+        return;
+    l->cursor_at_us = now_us + l->cursor_every_us;
+    ledger_cursor_save(&l->cursor, oldest->place.segment);
+}
+
 bool ledger_work(struct ledger *l)
 {
     bool more = read_new(l);
+    keep_cursor(l);
     return work_followers(l) || more;
 }
 
@@ -270,6 +296,7 @@ void ledger_free(struct ledger **lp)
         l->followers = f->next;
         follower_free(f);
     }
+    check(!l->cursor.busy);
     ledger_reader_free(&l->reader);
     ledger_table_free(&l->table);
     free(l);
@@ -289,6 +316,15 @@ uint64_t ledger_memory_since_us(const struct ledger *l)
     if (dropped_us != 0)
         return dropped_us + 1;
     return l->start_segment > 0 ? l->reader.first_us : 0;
+}
+
+unsigned ledger_start_percent(const struct ledger *l)
+{
+    uint64_t at = l->reader.next.segment, first = l->start_segment, end = l->start_end;
+    if (l->caught_up || end <= first)
+        return 100;
+    at = at < first ? first : at > end ? end : at;
+    return (unsigned)(99 * (at - first) / (end - first));
 }
 
 struct ledger_place ledger_place_now(const struct ledger *l)

@@ -16,6 +16,7 @@
     X(unmatched, "events of messages older than what is kept in memory")                           \
     X(dropped, "messages dropped from memory for room (the store keeps them)")                     \
     X(read_errors, "reads of the ledger that the store failed")                                    \
+    X(cursor_errors, "times that the ledger's place could not be kept in the store")               \
     X(streams, "receipt streams opened")
 
 struct ledger_counters {
@@ -25,16 +26,18 @@ struct ledger_counters {
 struct ledger_config {
     uint32_t receipts_max;
     size_t bytes_max;
-    uint32_t lookback_segments; /* read again at start */
+    uint32_t lookback_segments; /* read at start when there is no cursor */
+    uint64_t cursor_every_us;   /* how often it is kept at most */
 };
 extern const struct ledger_config ledger_config_default;
 
 struct ledger;
 
-/* segment_next: of the store at start. */
+/* segment_next: of the store at start. cursor: what ledger_cursor_load gave (memory will hold again
+ * what it held); 0, or one that lies ahead: there is none. */
 struct ledger *ledger_new(const struct ledger_config *cfg, struct store_ops *ops,
                           const struct gw_keyring *keys, struct gw_sealer *sealer,
-                          uint64_t segment_next);
+                          uint64_t segment_next, uint64_t cursor);
 /* Ends all streams. Store operations must have been drained. */
 void ledger_free(struct ledger **l);
 
@@ -44,6 +47,8 @@ bool ledger_work(struct ledger *l);
 const struct ledger_table *ledger_memory(const struct ledger *l);
 /* What is missing in memory but may be in the store: messages stored before this; 0: nothing. */
 uint64_t ledger_memory_since_us(const struct ledger *l);
+/* Of what had to be read at start; 100 when that is done, and memory holds all that it can. */
+unsigned ledger_start_percent(const struct ledger *l);
 /* Behind the last event read. */
 struct ledger_place ledger_place_now(const struct ledger *l);
 struct gw_counter_set ledger_counters(const struct ledger *l);

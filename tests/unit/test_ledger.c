@@ -2,6 +2,8 @@
 /* The receipt ledger: joining events, asking, following without gaps, damage, retention. */
 #include "control_rig.h"
 
+#include "../../control/ledger.h"
+#include "../../control/ledger_cursor.h"
 #include "../../control/ledger_filter.h"
 #include "../../control/ledger_jobs.h"
 #include "../../control/schema.h"
@@ -103,6 +105,53 @@ Test(ledger_table, drops_the_oldest_and_stays_within_its_bounds)
     for (unsigned i = 1; i <= 200; i++)
         apply(t, stored_event(1, i, "an id of some length"), i);
     cr_assert_lt(ledger_table_count(t), 30);
+    ledger_table_free(&t);
+}
+
+static void assert_same_receipts(const struct ledger_table *a, const struct ledger_table *b)
+{
+    const struct receipt *x = ledger_table_newest(a), *y = ledger_table_newest(b);
+    cr_assert_eq(ledger_table_count(a), ledger_table_count(b));
+    for (; x != NULL; x = ledger_table_older(a, x), y = ledger_table_older(b, y)) {
+        cr_assert_eq(x->position, y->position);
+        cr_assert_eq(memcmp(&x->mailbox, &y->mailbox, sizeof(x->mailbox)), 0);
+        cr_assert_eq(memcmp(x->time_us, y->time_us, sizeof(x->time_us)), 0);
+        cr_assert_eq(ledger_place_cmp(&x->place, &y->place), 0);
+        cr_assert(gw_bytes_eq(receipt_id(x), receipt_id(y)));
+    }
+    cr_assert_null(y);
+}
+
+/* What is in memory follows from the events since its oldest message: the ground of the cursor. Ids come
+ * again, names are of all lengths, and the ring of bytes goes round many times. */
+Test(ledger_table, is_made_again_of_the_events_since_its_oldest)
+{
+    enum { EVENTS = 60000, LOOKS = 12 };
+    static struct gw_event events[EVENTS];
+    static char ids[EVENTS][300];
+    struct ledger_table *t = ledger_table_new(300, 1 << 20);
+    unsigned seed = 11, stored = 0;
+    for (unsigned i = 0; i < EVENTS; i++) {
+        unsigned what = (unsigned)rand_r(&seed) % 4, back = (unsigned)rand_r(&seed) % 500;
+        unsigned position = stored > back ? stored - back : 1;
+        snprintf(ids[i], sizeof(ids[i]), "%*u", 1 + rand_r(&seed) % 280, what == 0 ? stored % 97 : 3);
+        if (what < 2)
+            events[i] = stored_event(stored % 5, stored + 1, ids[i]), stored++;
+        else if (what == 2)
+            events[i] = delivered_event((position - 1) % 5, position);
+        else
+            events[i] = answer_event(GW_EVENT_RECEIVED, ids[(unsigned)rand_r(&seed) % (i + 1)]);
+        events[i].time_us += i;
+        apply(t, events[i], i);
+        if (i % (EVENTS / LOOKS) != EVENTS / LOOKS - 1)
+            continue;
+        struct ledger_table *again = ledger_table_new(300, 1 << 20);
+        for (uint64_t k = ledger_table_oldest(t)->place.segment; k <= i; k++)
+            apply(again, events[k], k);
+        assert_same_receipts(t, again);
+        ledger_table_free(&again);
+    }
+    cr_assert_gt(ledger_table_dropped(t), 10000);
     ledger_table_free(&t);
 }
 
@@ -397,6 +446,61 @@ CONTROL_TEST(ledger, a_damaged_record_is_counted_and_left_out)
     cr_assert_eq(json_integer_value(json_object_get(ledger, "damaged")), 1);
     json_decref(c);
     close(fd);
+    free(w);
+}
+
+/* ---- after a start ---- */
+
+static void work_until_read(struct ledger *l, struct store_ops *ops)
+{
+    while (ledger_start_percent(l) < 100) {
+        store_ops_poll(ops);
+        ledger_work(l);
+    }
+}
+
+CONTROL_TEST(ledger, is_there_again_from_its_cursor)
+{
+    const struct ledger_config cfg = {.receipts_max = 20, .bytes_max = 1 << 20,
+                                      .lookback_segments = 1000};
+    struct writer *w = writer_new(rig);
+    struct ledger_cursor cursor;
+    uint64_t kept = 0;
+    char id[32];
+    ledger_cursor_init(&cursor, &w->ops, rig->keys, rig->sealers[0]);
+    cr_assert_eq(ledger_cursor_load(&cursor, &kept), -ENOENT);
+    for (unsigned i = 1; i <= 100; i++) {
+        snprintf(id, sizeof(id), "m%u", i);
+        append_one(w, stored_event(1, i, id));
+    }
+    append_one(w, delivered_event(1, 95));
+    uint64_t next = gw_store_state(rig->store).segment_next;
+    struct ledger *l = ledger_new(&cfg, &w->ops, rig->keys, rig->sealers[0], next, 0);
+    work_until_read(l, &w->ops);
+    const struct receipt *oldest = ledger_table_oldest(ledger_memory(l));
+    uint64_t first = oldest->place.segment;
+    cr_assert_eq(oldest->position, 81);
+    do {
+        ledger_work(l);
+        store_ops_drain(&w->ops);
+        cr_assert_eq(ledger_cursor_load(&cursor, &kept), 0);
+    } while (kept != first);
+
+    struct ledger *again = ledger_new(&cfg, &w->ops, rig->keys, rig->sealers[0], next, kept);
+    cr_assert_eq(ledger_start_percent(again), 0);
+    work_until_read(again, &w->ops);
+    cr_assert_eq(ledger_table_dropped(ledger_memory(again)), 0, "nothing was read in vain");
+    assert_same_receipts(ledger_memory(l), ledger_memory(again));
+    store_ops_drain(&w->ops);
+    ledger_free(&l);
+    ledger_free(&again);
+
+    /* One that cannot be is none. */
+    l = ledger_new(&cfg, &w->ops, rig->keys, rig->sealers[0], next, next + 1);
+    work_until_read(l, &w->ops);
+    cr_assert_eq(ledger_table_oldest(ledger_memory(l))->position, 81);
+    store_ops_drain(&w->ops);
+    ledger_free(&l);
     free(w);
 }
 
