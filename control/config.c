@@ -239,7 +239,7 @@ static void unknown_group(struct config_reader *r, const config_setting_t *v)
                           inside->group);
     else
         config_report_add(&r->report, line,
-                          "the group \"%.80s\" is unknown%s%s%s, accepted: dataplane, port, xmpp, "
+                          "the group \"%.80s\" is unknown%s%s%s, accepted: dataplane, port, tcp, xmpp, "
                           "store, control", name, guess ? ", did you mean \"" : "",
                           guess ? guess : "", guess ? "\"?" : "");
 }

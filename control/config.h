@@ -51,6 +51,12 @@ struct gw_config {
     struct gw_ip_port listen[GW_CONFIG_LISTEN_MAX]; /* default *:5222 */
     unsigned listen_count;
 
+    /* tcp */
+    bool keepalive;                /* of every client's connection; default false */
+    uint32_t keepalive_idle_s;     /* silence before the first probe; default 7200 */
+    uint32_t keepalive_interval_s; /* from one probe to the next; default 75 */
+    uint32_t keepalive_probes;     /* without an answer end the connection; default 9 */
+
     /* xmpp */
     char *domain;
     bool allow_plain;               /* SASL PLAIN without TLS; default false */

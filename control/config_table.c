@@ -90,6 +90,16 @@ const struct setting config_settings[] = {
     FORMED(listen, listen_count, listen, false, "(\"*:5222\")",
            "Where XMPP clients connect: an address of the above (* is all of them) and a TCP port."),
 
+    FLAG("tcp", keepalive, "false",
+         "Probe clients that say nothing, and end the connections of those that are gone: what was "
+         "not delivered there returns to its mailbox. See also xmpp.ping_after_s."),
+    NUMBER("tcp", keepalive_idle_s, "7200", 1, 64800,
+           "Seconds of silence after which a client is probed, known to about a second."),
+    NUMBER("tcp", keepalive_interval_s, "75", 1, 3600,
+           "Seconds from one probe to the next while none is answered."),
+    NUMBER("tcp", keepalive_probes, "9", 1, 15,
+           "Probes without an answer after which a connection ends, an interval behind the last."),
+
     TEXT("xmpp", domain, SETTING_STRING, true, "example.org", 1023, NULL,
          "The domain that this broker serves: the part of its users' addresses behind the @."),
     FLAG("xmpp", allow_plain, "false",

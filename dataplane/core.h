@@ -30,6 +30,10 @@ struct gw_core_config {
     uint16_t mtu;
     const struct gw_ip_port *listen; /* an address that is all zero: every one */
     unsigned listen_count;
+    /* As in struct gw_tcp_config, of every client's connection. */
+    bool keepalive;
+    uint64_t keepalive_us, keepalive_next_us;
+    uint32_t keepalive_probes;
     struct gw_xmpp_config xmpp; /* limits are of one lcore */
     const struct gw_keyring *keys;
     struct gw_deriver *deriver;

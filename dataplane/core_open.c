@@ -79,6 +79,10 @@ static int open_tcp(struct gw_core *c, const struct gw_core_config *cfg)
         .arena = c->l.arena,
         .pages = cfg->pages,
         .name = "tcp",
+        .keepalive = cfg->keepalive,
+        .keepalive_us = cfg->keepalive_us,
+        .keepalive_next_us = cfg->keepalive_next_us,
+        .keepalive_probes = cfg->keepalive_probes,
     };
     c->l.random(c->l.random_ctx, &tcp.key, sizeof(tcp.key));
     int err = gw_tcp_open(&c->l.tcp, &tcp, &gw_edge_upcalls, &c->l, gw_net_emit, c->net, cfg->now_us);

@@ -59,6 +59,7 @@
     X(duplicates_reported, "acknowledgements that report a duplicate (RFC 2883)")                  \
     X(probes_sent, "zero-window probes")                                                           \
     X(keepalives_sent, "keepalive probes")                                                         \
+    X(keepalives_expired, "connections ended because no keepalive probe was answered")             \
     X(duplicate_acks_in, "duplicate acknowledgements")                                             \
     X(out_of_order_in, "segments kept because an earlier one was missing")                         \
     X(acks_delayed, "acknowledgements put off")                                                    \

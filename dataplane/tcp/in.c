@@ -37,6 +37,8 @@ void tcp_established(struct gw_tcp *t, struct conn *c)
     c->backoff = 0;
     t->cc->begin(t, c);
     bool passive = (c->flags & CONN_ACTIVE) == 0;
+    if (passive && t->cfg.keepalive)
+        tcp_keepalive_start(t, c);
     c->flags |= CONN_KNOWN;
     bool wanted = t->up.established(t->up_ctx, conn_index(t, c), &c->tuple);
     if (passive && !wanted) {

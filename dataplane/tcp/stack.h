@@ -34,7 +34,7 @@
 #define TCP_UNANSWERED_MAX    15u
 #define TCP_KEEPALIVE_US      UINT64_C(7200000000) /* RFC 9293 section 3.8.4: at least two hours */
 #define TCP_KEEPALIVE_NEXT_US UINT64_C(75000000)
-#define TCP_KEEPALIVES_MAX    9u
+#define TCP_KEEPALIVES        9u
 #define TCP_DUP_ACKS          3u
 #define TCP_RANGES_MAX        256u /* in flight, of one connection */
 #define TCP_PEER_DELAY_US     UINT32_C(200000) /* how long a peer may delay the ACK of one segment */

@@ -66,7 +66,10 @@ struct gw_tcp_config {
      * segments below (GSO, TSO); 0: one segment. */
     uint32_t gso_bytes_max;
     bool nagle;            /* connections begin with Nagle's algorithm: gw_tcp_set_nodelay */
-    uint64_t keepalive_us; /* silence before the first probe, where asked for; 0: two hours */
+    bool keepalive;             /* accepted connections begin with keepalive: gw_tcp_set_keepalive */
+    uint64_t keepalive_us;      /* silence before the first probe, where asked for; 0: two hours */
+    uint64_t keepalive_next_us; /* from one probe to the next; 0: 75 s */
+    uint32_t keepalive_probes;  /* without an answer end the connection, at most 15; 0: nine */
     /* Of several stacks on one port: whether the segments of such a connection come to this one. Asked
      * when a local port is drawn. NULL: all do. */
     bool (*lands_here)(void *ctx, const struct gw_tcp_tuple *t);
@@ -207,8 +210,9 @@ void gw_tcp_set_deadline(struct gw_tcp *t, gw_conn c, uint64_t at_us);
  * RFC 9293 section 3.7.4). Connections begin as the configuration says: without it, since users that
  * hand over whole messages have nothing to gain. */
 void gw_tcp_set_nodelay(struct gw_tcp *t, gw_conn c, bool on);
-/* Probe a peer that says nothing (RFC 9293 section 3.8.4): after keepalive_us of silence every 75 s,
- * and end the connection when nine probes were not answered. Connections begin without. */
+/* Probe a peer that says nothing (RFC 9293 section 3.8.4): after keepalive_us of silence every
+ * keepalive_next_us, and end the connection, with GW_TCP_CLOSED_TIMEOUT, when keepalive_probes were not
+ * answered. Connections begin as the configuration says, those of gw_tcp_connect without. */
 void gw_tcp_set_keepalive(struct gw_tcp *t, gw_conn c, bool on);
 
 struct gw_tcp_queue {

@@ -147,14 +147,15 @@ static void keepalive_fire(struct gw_tcp *t, struct conn *c)
     if (is_watched(c))
         due_us = t->now_us + t->cfg.keepalive_us;
     if (due_us <= t->now_us) {
-        if (c->unanswered >= TCP_KEEPALIVES_MAX) {
+        if (c->unanswered >= t->cfg.keepalive_probes) {
+            COUNT(t, keepalives_expired);
             tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
             return;
         }
         c->unanswered++;
         c->flags |= CONN_PROBE;
         tcp_dirty(t, c);
-        due_us = t->now_us + TCP_KEEPALIVE_NEXT_US;
+        due_us = t->now_us + t->cfg.keepalive_next_us;
     }
     tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(due_us));
 }

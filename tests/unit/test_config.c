@@ -171,7 +171,7 @@ Test(config, all_mistakes_are_reported_in_the_order_of_lines)
         ":7: port.port_mtu is 99999, accepted: a number from 576 to 9000\n"
         ":8: port.listen has \"*:70000\", accepted: a list of at most 16 addresses with TCP ports, as "
         "\"*:5222\", \"10.77.0.1:5222\" or \"[fd00::1]:5222\"\n"
-        ":9: the group \"xmmp\" is unknown, did you mean \"xmpp\"?, accepted: dataplane, port, xmpp, "
+        ":9: the group \"xmmp\" is unknown, did you mean \"xmpp\"?, accepted: dataplane, port, tcp, xmpp, "
         "store, control\n"
         ":10: domain stands outside its group \"xmpp\"\n"
         ":11: store.master_key_path is a number with a fraction, accepted: a string of 1 to 4095 "

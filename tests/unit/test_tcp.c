@@ -695,6 +695,47 @@ Test(tcp_window, a_peer_whose_window_is_always_small_is_served)
     script_drop(&s);
 }
 
+/* ---- keepalive by configuration; what it does is in tests/segments/keepalive.pkt ---- */
+
+static struct script *probing(void)
+{
+    return script_open(&(struct script_config){.tcp = {.keepalive = true,
+                                                       .keepalive_us = 10000000,
+                                                       .keepalive_next_us = 2000000,
+                                                       .keepalive_probes = 2}});
+}
+
+Test(tcp_keepalive, interval_and_number_are_configured)
+{
+    struct script *s = probing();
+    script_run(s, OPEN, "+ 9900ms", "+ 1200ms", "> A seq 0 ack 1", "+ 2010ms", "> A seq 0 ack 1");
+    cr_assert_eq(counters(s)->keepalives_expired, 0);
+    script_run(s, "+ 2010ms", "= closed timeout");
+    cr_assert_eq(counters(s)->keepalives_sent, 2);
+    cr_assert_eq(counters(s)->keepalives_expired, 1);
+    cr_assert_eq(counters(s)->closed_timeout, 1);
+    script_close(&s);
+}
+
+Test(tcp_keepalive, an_answer_is_enough)
+{
+    struct script *s = probing();
+    script_run(s, OPEN, "+ 9900ms", "+ 1200ms", "> A seq 0 ack 1", "+ 2010ms", "> A seq 0 ack 1",
+               "< A seq 1 ack 1", "+ 9s");
+    cr_assert_eq(script_conn(s)->state, STATE_ESTABLISHED);
+    cr_assert_eq(script_conn(s)->unanswered, 0);
+    script_drop(&s);
+}
+
+Test(tcp_keepalive, connects_begin_without)
+{
+    struct script *s = probing();
+    script_run(s, "! connect", "> S seq 0", "< SA seq 0 ack 1 win 2000", "> A seq 1 ack 1",
+               "= established", "+ 60s");
+    cr_assert_eq(counters(s)->keepalives_sent, 0);
+    script_drop(&s);
+}
+
 /* ---- closing ---- */
 
 Test(tcp_close, we_close_first)
