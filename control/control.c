@@ -191,6 +191,7 @@ static int work(struct control *c)
     more |= commands_receipts_work(c);
     int wait_ms = shorter(IDLE_WAIT_MS, commands_job_work(c));
     wait_ms = shorter(wait_ms, commands_pcap_work(c));
+    wait_ms = shorter(wait_ms, ledger_wait_ms(c->ledger));
     trim_when_due(c);
     expiry_work(c);
     store_jobs_work(c);

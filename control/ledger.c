@@ -15,6 +15,9 @@
 #define FOLLOWER_RECEIPTS_MAX 20000
 #define FOLLOWER_BYTES_MAX    (16u << 20)
 #define RETRY_US              1000000
+/* Between two looks for what is new while nobody follows: a commit comes every few hundred us, and to be
+ * woken, to ask the store and to be woken by its answer costs more than what one commit brings. */
+#define PAUSE_US 10000
 
 const struct ledger_config ledger_config_default = {
     .receipts_max = 200000, .bytes_max = 64u << 20, .lookback_segments = 200000,
@@ -46,6 +49,7 @@ struct ledger {
     uint64_t cursor_every_us, cursor_at_us; /* the next time that it is kept */
     uint64_t start_segment, start_end;      /* read at start */
     uint64_t retry_us; /* after a failed read: not before */
+    uint64_t look_us;  /* for what is new: not before, while nobody follows */
     uint64_t damaged_told;
     bool at_end, caught_up;
 };
@@ -157,15 +161,25 @@ static enum ledger_read read_slice(struct ledger *l)
     return rc;
 }
 
+int ledger_wait_ms(const struct ledger *l)
+{
+    if (!l->at_end || !l->ops->noted)
+        return -1;
+    uint64_t now_us = clock_steady_us();
+    return l->followers == NULL && now_us < l->look_us ? (int)((l->look_us - now_us) / 1000 + 1) : 0;
+}
+
 static bool read_new(struct ledger *l)
 {
-    if (l->at_end && !l->ops->noted)
+    if (l->at_end && (!l->ops->noted || ledger_wait_ms(l) > 0))
         return false;
     if (l->retry_us != 0 && clock_steady_us() < l->retry_us)
         return false;
     /* A note that comes while a scan is under way stays: that scan may have been too early for it. */
-    if (l->at_end)
+    if (l->at_end) {
         l->ops->noted = false;
+        l->look_us = clock_steady_us() + PAUSE_US;
+    }
     l->at_end = false;
     l->retry_us = 0;
     enum ledger_read rc = read_slice(l);

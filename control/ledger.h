@@ -44,6 +44,9 @@ void ledger_free(struct ledger **l);
 /* A slice: reads what is new, feeds those who follow. Returns whether more can be done at once. */
 bool ledger_work(struct ledger *l);
 
+/* ms until it wants to be called again for what it knows to be new; -1: it knows of nothing. */
+int ledger_wait_ms(const struct ledger *l);
+
 const struct ledger_table *ledger_memory(const struct ledger *l);
 /* What is missing in memory but may be in the store: messages stored before this; 0: nothing. */
 uint64_t ledger_memory_since_us(const struct ledger *l);
