@@ -456,6 +456,10 @@ struct conn *tcp_cookie_redeem(struct gw_tcp *t, const struct tcp_segment *s);
 /* Remember the connection's end; the caller has taken it out of the table. */
 void tcp_time_wait_add(struct gw_tcp *t, const struct conn *c);
 void tcp_time_wait_input(struct gw_tcp *t, uint32_t i, const struct tcp_segment *s);
+/* Whether a connect may take the place of this entry (RFC 6191); and takes it: the entry is gone, and
+ * the result is the new connection's initial sequence number. */
+bool tcp_time_wait_may_end(const struct gw_tcp *t, uint32_t i);
+uint32_t tcp_time_wait_end(struct gw_tcp *t, uint32_t i);
 void tcp_time_wait_advance(struct gw_tcp *t);
 uint64_t tcp_time_wait_next_us(const struct gw_tcp *t);
 

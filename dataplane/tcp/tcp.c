@@ -236,11 +236,14 @@ int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple 
         return -EINVAL;
     if (own.local_port == 0 && !tcp_draw_port(t, &own))
         return -EADDRNOTAVAIL;
-    if (tuple->local_port != 0 && tcp_table_find(t, tuple) != 0)
+    uint32_t ref = tcp_table_find(t, &own), waits = ref & ~TCP_REF_TIME_WAIT;
+    if (ref != 0 && (waits == ref || !tcp_time_wait_may_end(t, waits)))
         return -EADDRINUSE;
-    struct conn *c = tcp_conn_begin(t, &own, STATE_SYN_SENT, tcp_initial_sequence(t, &own));
-    if (c == NULL)
+    if (t->conns.used_count == t->conns.limit)
         return -ENOBUFS;
+    uint32_t iss = ref != 0 ? tcp_time_wait_end(t, waits) : tcp_initial_sequence(t, &own);
+    struct conn *c = tcp_conn_begin(t, &own, STATE_SYN_SENT, iss);
+    check(c != NULL);
     COUNT(t, opened_active);
     c->flags |= CONN_ACTIVE | CONN_KNOWN;
     *out = conn_index(t, c);

@@ -182,7 +182,8 @@ unsigned gw_tcp_flush(struct gw_tcp *t, uint64_t now_us);
 /* The ports that are drawn from. */
 #define GW_TCP_DRAWN_PORT_FIRST 1024u
 #define GW_TCP_DRAWN_PORTS      (65536u - GW_TCP_DRAWN_PORT_FIRST)
-/* Active open. With local_port 0 a port is drawn (RFC 6056, algorithm 3) that is free between these
+/* Active open. What is in TIME-WAIT between these addresses and ports makes room when timestamps tell the
+ * old connection's segments from the new one's (RFC 6191): one second after its last. With local_port 0 a port is drawn (RFC 6056, algorithm 3) that is free between these
  * addresses and `lands_here`; -EADDRNOTAVAIL, counted, when none was found among the next few hundred.
  * 0 and *out, or -EADDRINUSE, -ENOBUFS, -EINVAL (the remote address is no host's). */
 int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple *tuple,

@@ -7,6 +7,8 @@
 
 /* A connection that replaces this one begins beyond all that its segments could still be taken for. */
 #define NEXT_LIFE_GAP 65536u
+/* After the last segment of a connection until we may connect over its addresses and ports again. */
+#define REUSE_AFTER_US UINT64_C(1000000)
 
 static struct tcp_time_wait *entry_at(const struct gw_tcp *t, uint32_t i)
 {
@@ -97,6 +99,27 @@ static bool may_reuse(const struct gw_tcp *t, const struct tcp_time_wait *w,
     return seq_lt(w->rcv_nxt, s->seq);
 }
 
+static uint32_t next_life_iss(const struct gw_tcp *t, const struct tcp_time_wait *w)
+{
+    return seq_max(tcp_initial_sequence(t, &w->tuple), w->snd_nxt + NEXT_LIFE_GAP);
+}
+
+/* RFC 6191 from our side: once our clock of timestamps, of about a millisecond, has moved on for sure, the
+ * peer can tell the new connection's segments from the old one's, and we, by its own timestamps, too. */
+bool tcp_time_wait_may_end(const struct gw_tcp *t, uint32_t i)
+{
+    const struct tcp_time_wait *w = entry_at(t, i);
+    return w->has_timestamp && w->until_us - TCP_TIME_WAIT_US + REUSE_AFTER_US <= t->now_us;
+}
+
+uint32_t tcp_time_wait_end(struct gw_tcp *t, uint32_t i)
+{
+    uint32_t iss = next_life_iss(t, entry_at(t, i));
+    COUNT(t, time_wait_reused);
+    forget(t, i);
+    return iss;
+}
+
 void tcp_time_wait_input(struct gw_tcp *t, uint32_t i, const struct tcp_segment *s)
 {
     struct tcp_time_wait *w = entry_at(t, i);
@@ -106,10 +129,7 @@ void tcp_time_wait_input(struct gw_tcp *t, uint32_t i, const struct tcp_segment 
         return;
     }
     if (may_reuse(t, w, s)) {
-        COUNT(t, time_wait_reused);
-        uint32_t iss = seq_max(tcp_initial_sequence(t, &w->tuple), w->snd_nxt + NEXT_LIFE_GAP);
-        forget(t, i);
-        tcp_listen_input(t, s, iss);
+        tcp_listen_input(t, s, tcp_time_wait_end(t, i));
         return;
     }
     COUNT(t, drop_sequence);

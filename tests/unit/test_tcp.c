@@ -888,6 +888,54 @@ Test(tcp_close, a_new_connection_takes_the_place_of_time_wait)
     script_drop(&s);
 }
 
+#define CONNECT_AND_CLOSE(ts)                                                                      \
+    "! connect", "> S seq 0", "< SA seq 0 ack 1 win 5000 mss 1460" ts, "> A seq 1 ack 1",          \
+        "= established", "! shutdown", "> FA seq 1 ack 1"
+
+static int connect_again(struct script *s, const struct gw_tcp_tuple *t)
+{
+    gw_conn c;
+    return gw_tcp_connect(script_tcp(s), script_now_us(s), t, &c);
+}
+
+/* RFC 6191 from our side: not before our timestamps have moved on, not while the old one lives. */
+Test(tcp_close, we_connect_again_over_time_wait)
+{
+    struct script *s = script_open(NULL);
+    script_run(s, CONNECT_AND_CLOSE(" ts 100"));
+    struct gw_tcp_tuple t = script_conn(s)->tuple;
+    cr_assert_eq(connect_again(s, &t), -EADDRINUSE, "FIN-WAIT-1");
+    script_run(s, "< FA seq 1 ack 2 ts 150", "> A seq 2 ack 2", "= peer-closed", "= closed done",
+               "+ 900ms");
+    cr_assert_eq(connect_again(s, &t), -EADDRINUSE, "too early");
+    uint32_t old_end = script_our_iss(s) + 2;
+    script_new_peer(s);
+    script_run(s, "+ 101ms", "! connect", "> S seq 0", "< SA seq 0 ack 1 win 5000 mss 1460 ts 1200",
+               "> A seq 1 ack 1", "= established");
+    cr_assert(seq_lt(old_end + 60000, script_our_iss(s)), "beyond the old connection's numbers");
+    cr_assert_eq(counters(s)->time_wait_reused, 1);
+    cr_assert_eq(script_tcp(s)->time_waits.used_count, 0);
+    script_run(s, "! send 5", "> PA seq 1 ack 1 len 5", "< A seq 1 ack 6 ts 1201", "= acked 5",
+               /* a late segment of the old connection */
+               "< A seq 1 ack 6 ts 149 len 4", "> A seq 6 ack 1");
+    cr_assert_eq(counters(s)->drop_paws, 1);
+    script_drop(&s);
+}
+
+Test(tcp_close, time_wait_without_timestamps_is_waited_for)
+{
+    struct script *s = script_open(NULL);
+    script_run(s, CONNECT_AND_CLOSE(""));
+    struct gw_tcp_tuple t = script_conn(s)->tuple;
+    script_run(s, "< FA seq 1 ack 2", "> A seq 2 ack 2", "= peer-closed", "= closed done", "+ 59s");
+    cr_assert_eq(connect_again(s, &t), -EADDRINUSE);
+    script_run(s, "+ 1001ms");
+    cr_assert_eq(connect_again(s, &t), 0);
+    cr_assert_eq(counters(s)->time_wait_reused, 0);
+    script_run(s, "! forget");
+    script_drop(&s);
+}
+
 /* ---- blind attacks (RFC 5961) and old segments (RFC 7323) ---- */
 
 Test(tcp_attack, rst_has_to_be_exact)
