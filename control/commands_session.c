@@ -22,11 +22,11 @@ static bool is_of(const struct gw_jid_text *account, const char *jid, size_t len
 
 static json_t *describe(const struct gw_session_row *row, const char *jid, unsigned lcore)
 {
-    return json_pack("{s:s%, s:o, s:i, s:I, s:i, s:b, s:b, s:b, s:I, s:i}", "jid", jid,
+    return json_pack("{s:s%, s:o, s:i, s:I, s:i, s:b, s:b, s:b, s:b, s:b, s:I, s:i}", "jid", jid,
                      (size_t)row->jid_len, "address", control_address_json(&row->ip), "port",
                      row->port, "since_us", (json_int_t)row->since_us, "priority", row->priority,
                      "available", row->available, "stream_management", row->sm, "catching_up",
-                     row->behind, "unacked", (json_int_t)row->unacked, "lcore", (int)lcore);
+                     row->behind, "resumable", row->resumable, "detached", row->detached, "unacked", (json_int_t)row->unacked, "lcore", (int)lcore);
 }
 
 static bool take_sessions(struct lcore_list *l, const struct lcore_call *call)

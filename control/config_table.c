@@ -114,6 +114,9 @@ const struct setting config_settings[] = {
            "Seconds of silence after which the server asks a client whether it is there."),
     NUMBER("xmpp", ping_timeout_s, "60", 1, 3600,
            "Seconds without an answer after which such a session ends."),
+    NUMBER("xmpp", resume_timeout_s, "300", 0, 86400,
+           "Seconds for which a session that has lost its connection waits for its client to resume it "
+           "(XEP-0198). 0: it ends at once."),
     FLAG("xmpp", delivered_when_handed_over, "true",
          "A client that offers neither stream management nor answers to pings: count a message as "
          "delivered once TCP has acknowledged it. False: keep it until a better client comes."),
@@ -172,7 +175,7 @@ const struct setting config_settings[] = {
            "TCP port on the kernel's loopback for Prometheus (http://127.0.0.1:PORT/metrics); 0: off."),
     NUMBER("control", scram_iterations, "4096", GW_SCRAM_ITERATIONS_MIN, GW_SCRAM_ITERATIONS_MAX,
            "Iterations of password hashes that the broker derives; each client pays them too."),
-    NUMBER("control", ledger_age_s, "2592000", 60, 315360000,
+    NUMBER("control", ledger_age_s, "2592000", 600, 315360000,
            "Seconds that the ledger of receipts reaches back."),
 };
 

@@ -186,6 +186,8 @@ static void show_account(const json_t *r)
 
 static const char *session_state(const json_t *s)
 {
+    if (flag(s, "detached"))
+        return "detached";
     if (!flag(s, "available"))
         return "no presence";
     return flag(s, "catching_up") ? "catching up" : "available";

@@ -151,6 +151,7 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .auth_timeout_us = (uint64_t)c->auth_timeout_s * 1000000,
         .ping_after_us = (uint64_t)c->ping_after_s * 1000000,
         .ping_timeout_us = (uint64_t)c->ping_timeout_s * 1000000,
+        .resume_timeout_us = (uint64_t)c->resume_timeout_s * 1000000,
         .conn_limit = limit,
         .account_limit = limit + ACTIVE_OFFLINE,
         .session_limit = limit,

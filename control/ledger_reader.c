@@ -136,7 +136,7 @@ static int next_event(struct ledger_reader *r, bool (*take)(void *, const struct
         damaged(r);
         return 0;
     }
-    bool fresh = !is_done(r);
+    bool fresh = gw_event_is_receipt(e.event.kind) && !is_done(r);
     if (fresh && !take(ctx, &e))
         return -1;
     r->events_off = off;

@@ -263,6 +263,8 @@ const struct receipt *ledger_table_join(struct ledger_table *t, const struct gw_
         return set_time(find_id(t, key->id, e), RECEIPT_displayed, e->time_us);
     case GW_EVENT_REPEATED:
         return find_id(t, key->id, e);
+    case GW_EVENT_COUNTED:
+    case GW_EVENT_FLOOR:
     case GW_EVENT_COUNT:
         break;
     }

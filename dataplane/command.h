@@ -70,6 +70,8 @@ struct gw_session_row {
     bool available;    /* has sent presence */
     bool sm;           /* stream management on */
     bool behind;       /* its mailbox is still being read */
+    bool resumable;
+    bool detached;     /* resumable, and its connection is gone */
     /* full JID */
 };
 

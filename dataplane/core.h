@@ -53,7 +53,8 @@ void gw_cores_free(struct gw_cores **c);
 
 /* The messages that were stored lately are known again, so that their repeats are: from the events of
  * the segments below segment_next. Before the first pass; blocks, for as long as reading them takes:
- * at most repeats_limit messages a lcore, and none behind the window. 0 or the store's error. */
+ * at most repeats_limit messages a lcore, and none behind the window. So are the counts of sessions that
+ * may be resumed. 0 or the store's error. */
 int gw_cores_recall(struct gw_cores *c, struct gw_store_client *client, struct gw_sealer *sealer,
                     uint64_t segment_next, uint64_t wall_us);
 

@@ -12,6 +12,7 @@
 static bool put_row(struct gw_core *c, uint32_t i, const struct gw_command *q, uint32_t *used)
 {
     const struct gw_home_session *s = gw_home_session(&c->l, i);
+    const struct gw_resumption *resume = gw_home_resumption(&c->l, s);
     struct gw_bytes jid = gw_session_jid(&c->l, s);
     struct gw_session_row row = {
         .len = (uint32_t)(sizeof(row) + jid.len),
@@ -24,6 +25,8 @@ static bool put_row(struct gw_core *c, uint32_t i, const struct gw_command *q, u
         .available = s->available,
         .sm = s->sm,
         .behind = s->behind,
+        .resumable = resume != NULL,
+        .detached = resume != NULL && resume->detached,
     };
     size_t padded = gw_record_padded(row.len);
     if (padded > q->data_len - *used)

@@ -7,6 +7,7 @@
 
 #include "core_int.h"
 #include "tcp/counters.h"
+#include "xmpp/counts.h"
 
 #define COMMANDS_MAX    64u
 #define ARP_RING_SLOTS  256u
@@ -21,6 +22,7 @@ struct gw_cores {
     struct gw_mesh meshes[GW_LCORES_MAX];
     struct gw_core *cores;
     atomic_uint leaving;
+    struct gw_counts counts;
 };
 
 /* A pool, so that a nonce does not cost a system call; never blocks once the system is up. */
@@ -122,6 +124,7 @@ static int open_core(struct gw_cores *all, unsigned i, const struct gw_core_conf
     c->l.cfg = &all->xmpp;
     c->l.arenas = all->arenas;
     c->l.mesh = &all->meshes[i];
+    c->l.counts = &all->counts;
     c->l.store = cfg->clients[i];
     c->l.random = cfg->random != NULL ? cfg->random : core_random;
     c->l.random_ctx = cfg->random != NULL ? cfg->random_ctx : c;
@@ -177,6 +180,7 @@ int gw_cores_open(struct gw_cores **out, const struct gw_core_config *cfg, char 
         return -ENOMEM;
     all->count = cfg->count;
     all->xmpp = cfg->xmpp;
+    all->counts.lcores = cfg->count;
     atomic_init(&all->leaving, cfg->count);
     all->cores = calloc(cfg->count, sizeof(*all->cores));
     int rc = all->cores == NULL ? -ENOMEM : gw_mesh_open(all->meshes, cfg->count);
@@ -222,6 +226,7 @@ void gw_cores_free(struct gw_cores **out)
         gw_arena_free(&all->arenas[i]);
     gw_mesh_free(all->meshes, all->count);
     free(all->cores);
+    free(all->counts.found);
     free(all);
     *out = NULL;
 }

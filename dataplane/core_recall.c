@@ -8,6 +8,7 @@
 #include "../storage/mutant.h"
 #include "base/check.h"
 #include "core_int.h"
+#include "xmpp/counts.h"
 
 #define RECALL_BYTES      (2u * GW_SEGMENT_BYTES_MAX) /* a segment's events are never more */
 #define RECALL_STEP_FIRST 256u /* segments; then twice as many, while they hold little */
@@ -20,6 +21,12 @@ struct recalled {
     unsigned home;
 };
 
+/* A count of a session, or the newest of one. */
+struct recalled_count {
+    struct gw_counted c;
+    uint64_t segment, order;
+};
+
 struct recall {
     struct gw_cores *cores;
     struct gw_store_client *client;
@@ -30,6 +37,10 @@ struct recall {
     size_t count, cap, wanted;
     uint64_t since_us;
     bool old; /* what was read reaches back behind the window */
+    struct recalled_count *counts;
+    size_t counts_len, counts_cap;
+    bool any_event;                /* something was read, */
+    uint64_t floor, floor_segment; /* and the newest floor stands there; 0: none */
 };
 
 static const struct gw_lcore *any_lcore(const struct recall *r)
@@ -52,6 +63,34 @@ static void remember(struct recall *r, const struct gw_event *e, uint64_t segmen
     r->count++;
 }
 
+static void remember_count(struct recall *r, const struct gw_event *e, uint64_t segment)
+{
+    if (r->counts_len == r->counts_cap) {
+        r->counts_cap = r->counts_cap ? 2 * r->counts_cap : 4096;
+        r->counts = realloc(r->counts, r->counts_cap * sizeof(*r->counts));
+        check(r->counts != NULL);
+    }
+    struct recalled_count *c = &r->counts[r->counts_len];
+    *c = (struct recalled_count){.c.h = (uint32_t)e->position, .segment = segment,
+                                 .order = r->counts_len};
+    memcpy(c->c.name.b, e->mailbox.b, sizeof(c->c.name.b));
+    r->counts_len++;
+}
+
+static void take_event(struct recall *r, const struct gw_event *e, uint64_t segment)
+{
+    r->any_event = true;
+    if (e->kind == GW_EVENT_STORED && gw_fingerprint_is_set(&e->fingerprint) &&
+        e->time_us >= r->since_us) {
+        remember(r, e, segment);
+    } else if (e->kind == GW_EVENT_COUNTED) {
+        remember_count(r, e, segment);
+    } else if (e->kind == GW_EVENT_FLOOR && segment >= r->floor_segment) {
+        r->floor = e->position;
+        r->floor_segment = segment;
+    }
+}
+
 /* One that does not open is the ledger's to report: what it names may come twice. */
 static void read_record(struct recall *r, struct gw_record_head *h, uint64_t segment)
 {
@@ -63,9 +102,7 @@ static void read_record(struct recall *r, struct gw_record_head *h, uint64_t seg
     if (op.key == NULL || gw_open_burst(r->sealer, &op, 1) != 0)
         return;
     while (gw_event_unpack(op.out, op.len, &off, &e) == 1)
-        if (e.kind == GW_EVENT_STORED && gw_fingerprint_is_set(&e.fingerprint) &&
-            e.time_us >= r->since_us)
-            remember(r, &e, segment);
+        take_event(r, &e, segment);
 }
 
 /* Segments from `first` up to, not including, `end`. */
@@ -90,6 +127,35 @@ static int read_segments(struct recall *r, uint64_t first, uint64_t end)
     return 0;
 }
 
+/* By name, the newest first. */
+static int by_name(const void *a, const void *b)
+{
+    const struct recalled_count *x = a, *y = b;
+    int order = gw_counted_order(&x->c, &y->c);
+    if (order != 0)
+        return order;
+    if (x->segment != y->segment)
+        return x->segment > y->segment ? -1 : 1;
+    return x->order > y->order ? -1 : x->order < y->order;
+}
+
+static int keep_counts(struct recall *r)
+{
+    struct gw_counts *all = any_lcore(r)->counts;
+    if (r->counts_len > 0)
+        qsort(r->counts, r->counts_len, sizeof(*r->counts), by_name);
+    if (GW_IS_MUTANT(forget_counts))
+        r->counts_len = 0;
+    all->found_floor = r->floor_segment != 0 ? r->floor : UINT64_MAX;
+    all->found = calloc(r->counts_len > 0 ? r->counts_len : 1, sizeof(*all->found));
+    if (all->found == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < r->counts_len; i++)
+        if (i == 0 || gw_counted_order(&r->counts[i].c, &r->counts[i - 1].c) != 0)
+            all->found[all->found_count++] = r->counts[i].c;
+    return 0;
+}
+
 static int by_age(const void *a, const void *b)
 {
     const struct recalled *x = a, *y = b;
@@ -102,17 +168,25 @@ static void fill_tables(struct recall *r)
 {
     if (r->count > 0)
         qsort(r->all, r->count, sizeof(*r->all), by_age);
-    for (size_t i = 0; i < r->count; i++) {
+    for (size_t i = 0; r->wanted > 0 && i < r->count; i++) {
         struct gw_lcore *l = &gw_cores_at(r->cores, r->all[i].home)->l;
         gw_repeats_add(&l->home->repeats, &r->all[i].fingerprint, 0, r->all[i].time_us);
     }
+}
+
+/* Stored messages back to the window's beginning, as many as are remembered; counts back to the floor
+ * that the newest segment names. A store from before there were any has no floors. */
+static bool is_more_wanted(const struct recall *r, uint64_t end)
+{
+    bool counts = r->floor_segment != 0 ? end > r->floor : !r->any_event;
+    return counts || (!r->old && r->count < r->wanted);
 }
 
 static int read_backwards(struct recall *r, uint64_t end)
 {
     uint64_t step = RECALL_STEP_FIRST;
     int rc = 0;
-    while (rc == 0 && end > 0 && !r->old && r->count < r->wanted) {
+    while (rc == 0 && end > 0 && is_more_wanted(r, end)) {
         size_t before = r->count;
         uint64_t first = end > step ? end - step : 0;
         rc = read_segments(r, first, end);
@@ -131,13 +205,16 @@ int gw_cores_recall(struct gw_cores *cores, struct gw_store_client *client,
     r.keys = l->keys;
     r.wanted = (size_t)l->count * l->cfg->repeats_limit;
     r.since_us = wall_us > l->cfg->repeat_window_us ? wall_us - l->cfg->repeat_window_us : 0;
-    if (r.wanted == 0 || GW_IS_MUTANT(forget_repeats))
-        return 0;
+    if (GW_IS_MUTANT(forget_repeats))
+        r.wanted = 0;
     r.buf = malloc(RECALL_BYTES);
     if (r.buf == NULL)
         return -ENOMEM;
     int rc = read_backwards(&r, segment_next);
     fill_tables(&r);
+    if (rc == 0)
+        rc = keep_counts(&r);
+    free(r.counts);
     free(r.buf);
     free(r.all);
     return rc;

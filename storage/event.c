@@ -6,13 +6,13 @@
 
 /*
  * One event: kind u8, version u8, lengths of from, to and id (3 x u16), time u64; for events that
- * name a message the mailbox (16) and position u64; in version 2 the fingerprint (16); then the
+ * name a place the mailbox (16) and position u64; in version 2 the fingerprint (16); then the
  * strings. Little-endian, unpadded.
  */
 #define EVENT_VERSION      1
 #define EVENT_FINGERPRINT  2 /* the version of those that carry one */
 #define HEAD_BYTES         16
-#define MESSAGE_REF_BYTES  24
+#define PLACE_BYTES        24
 
 const char *gw_event_name(enum gw_event_kind k)
 {
@@ -20,14 +20,15 @@ const char *gw_event_name(enum gw_event_kind k)
 #define X(upper, lower) #lower,
         GW_EVENTS(X)
 #undef X
+            "counted", "floor",
     };
     check((unsigned)k < GW_EVENT_COUNT);
     return names[k];
 }
 
-static bool names_message(enum gw_event_kind k)
+static bool names_place(enum gw_event_kind k)
 {
-    return k == GW_EVENT_STORED || gw_event_ends(k);
+    return k == GW_EVENT_STORED || gw_event_ends(k) || !gw_event_is_receipt(k);
 }
 
 static uint8_t version_of(const struct gw_event *e)
@@ -37,7 +38,7 @@ static uint8_t version_of(const struct gw_event *e)
 
 static size_t head_bytes(enum gw_event_kind k, uint8_t version)
 {
-    return HEAD_BYTES + (names_message(k) ? MESSAGE_REF_BYTES : 0) +
+    return HEAD_BYTES + (names_place(k) ? PLACE_BYTES : 0) +
            (version == EVENT_FINGERPRINT ? sizeof(struct gw_fingerprint) : 0);
 }
 
@@ -67,7 +68,7 @@ bool gw_event_pack(uint8_t *buf, size_t cap, size_t *off, const struct gw_event 
     p[1] = version_of(e);
     memcpy(p + 2, lengths, sizeof(lengths));
     memcpy(p + 8, &e->time_us, 8);
-    if (names_message(e->kind)) {
+    if (names_place(e->kind)) {
         memcpy(p + HEAD_BYTES, e->mailbox.b, 16);
         memcpy(p + HEAD_BYTES + 16, &e->position, 8);
     }
@@ -109,7 +110,7 @@ int gw_event_unpack(const uint8_t *buf, size_t len, size_t *off, struct gw_event
         return -EBADMSG;
 
     memcpy(&out->time_us, p + 8, 8);
-    if (names_message(out->kind)) {
+    if (names_place(out->kind)) {
         memcpy(out->mailbox.b, p + HEAD_BYTES, 16);
         memcpy(&out->position, p + HEAD_BYTES + 16, 8);
     }

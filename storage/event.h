@@ -8,6 +8,9 @@
  * (XEP-0184) and displayed (XEP-0333) name it by the recipient that answers, the original sender and the
  * original id; repeated names, as stored does, a message that came again from its sender and was not
  * stored again.
+ *
+ * Two more kinds travel in the same records and are no receipts: what a session's inbound count is
+ * (XEP-0198), and behind which segment no count matters any more. See dataplane/xmpp/counts.h.
  */
 #ifndef GW_STORAGE_EVENT_H
 #define GW_STORAGE_EVENT_H
@@ -28,8 +31,16 @@ enum gw_event_kind {
 #define X(upper, lower) GW_EVENT_##upper,
     GW_EVENTS(X)
 #undef X
-        GW_EVENT_COUNT
+    GW_EVENT_COUNTED, /* mailbox: the session's name, position: its count h */
+    GW_EVENT_FLOOR,   /* position: counts of segments below are in their sessions' records */
+    GW_EVENT_COUNT
 };
+
+/* Whether the ledger joins it. */
+static inline bool gw_event_is_receipt(enum gw_event_kind k)
+{
+    return k < GW_EVENT_COUNTED;
+}
 
 /* By which a message is known when its sender repeats it: keyed hashes of who sent it to whom under
  * which id, and of that and what it says. All zero: none. See dataplane/xmpp/repeats.h. */
@@ -45,7 +56,7 @@ static inline bool gw_fingerprint_is_set(const struct gw_fingerprint *f)
 struct gw_event {
     enum gw_event_kind kind;
     uint64_t time_us; /* wall clock; STORED: when accepted (stored is the segment's durable time) */
-    /* STORED, DELIVERED, EXPIRED: the message. Others: zero. */
+    /* STORED, DELIVERED, EXPIRED: the message; COUNTED, FLOOR: see above. Others: zero. */
     struct gw_mailbox_id mailbox;
     uint64_t position;
     struct gw_fingerprint fingerprint; /* STORED */

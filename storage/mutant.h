@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Deliberate mistakes, one at a time, by the build option `mutant`: to show that the tests and the
- * auditor would notice them; forget_repeats in the simulation alone. In any other build each is
+ * auditor would notice them; the forgetful ones in the simulation alone. In any other build each is
  * constant false. A mutant cannot be installed.
  */
 #ifndef GW_STORAGE_MUTANT_H
@@ -14,6 +14,7 @@
                                 */
 #define GW_MUTANT_drop_spill 4 /* one message of each spill is not written */
 #define GW_MUTANT_forget_repeats 5 /* after a start nothing is known of what was stored before */
+#define GW_MUTANT_forget_counts 6 /* after a start a session's count is what its record says */
 
 #ifndef GW_MUTANT
 #define GW_MUTANT GW_MUTANT_none

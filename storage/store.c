@@ -382,6 +382,13 @@ void gw_store_be_patient(struct gw_store_client *c)
     atomic_store(&c->patient, true);
 }
 
+uint64_t gw_store_number_floor(const struct gw_store_client *c)
+{
+    uint64_t next = atomic_load_explicit(&c->store->segment_next, memory_order_relaxed);
+    /* A commit that fails gives its numbers back. */
+    return next > COMMIT_SEGMENTS_MAX ? next - COMMIT_SEGMENTS_MAX : 0;
+}
+
 bool gw_store_accepts(const struct gw_store_client *c)
 {
     const struct gw_store *s = c->store;

@@ -304,6 +304,8 @@ void gw_store_follow(struct gw_store_client *c);
 /* From now on what this client asks for waits while the engine cannot be opened, as its APPENDs do
  * always; else it fails with -EIO. Before its first request. */
 void gw_store_be_patient(struct gw_store_client *c);
+/* No APPEND submitted from now on gets a lower number. One relaxed load; any thread. */
+uint64_t gw_store_number_floor(const struct gw_store_client *c);
 /* Whether new messages may be appended. False when the engine has failed, and below the reserve of
  * free space: then only what makes less of what is stored is to be appended, and it finds room. Two
  * relaxed loads; any thread. */

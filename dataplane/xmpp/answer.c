@@ -71,9 +71,10 @@ void gw_edge_refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why)
     struct gw_bytes is = attr_of(l, GW_LIT("type"), type, sizeof(type));
     if (gw_bytes_eq(is, GW_LIT("error")) || gw_bytes_eq(is, GW_LIT("result")))
         return;
-    gw_edge_answer(l, c,
-                   write_refusal(l, l->xml->nodes[0].name, attr_of(l, GW_LIT("id"), id, sizeof(id)),
-                                 gw_edge_full(l, c), attr_of(l, GW_LIT("to"), to, sizeof(to)), why));
+    gw_edge_answer_after(
+        l, c, gw_edge_conn(l, c)->seq - 1, GW_ANSWER_REFUSAL,
+        write_refusal(l, l->xml->nodes[0].name, attr_of(l, GW_LIT("id"), id, sizeof(id)),
+                      gw_edge_full(l, c), attr_of(l, GW_LIT("to"), to, sizeof(to)), why));
 }
 
 void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza *s,
@@ -82,7 +83,7 @@ void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
     static const char *const names[] = {"message", "presence", "iq"};
     if (s->type == GW_TYPE_ERROR || s->type == GW_TYPE_RESULT)
         return;
-    gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_STANZA,
+    gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_REFUSAL,
                          write_refusal(l, gw_bytes_str(names[s->kind]), gw_stanza_id(s),
                                        gw_stanza_from(s), gw_stanza_to(s), why));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The segment that fills: messages, removals and receipt events of a pass, sealed in one burst. */
+#include "counts.h"
 #include "home.h"
 
 #include "../../storage/event.h"
@@ -7,10 +8,23 @@
 
 static const struct gw_mailbox_id no_mailbox;
 
-/* Room that the EVENTS record will need at the end. */
-static size_t events_room(const struct gw_home *h, size_t more)
+/* The last event of each segment: behind which one no count matters (counts.h). */
+static struct gw_event floor_event(const struct gw_lcore *l)
 {
-    return gw_record_padded(sizeof(struct gw_record_head) + h->events_len + more);
+    return (struct gw_event){.kind = GW_EVENT_FLOOR, .position = gw_counts_floor(l->counts)};
+}
+
+/* Bytes of events with `more`, and the floor. */
+static size_t events_bytes(const struct gw_lcore *l, size_t more)
+{
+    struct gw_event e = floor_event(l);
+    return l->home->events_len + more + gw_event_packed_len(&e);
+}
+
+/* Room that the EVENTS record will need at the end. */
+static size_t events_room(const struct gw_lcore *l, size_t more)
+{
+    return gw_record_padded(sizeof(struct gw_record_head) + events_bytes(l, more));
 }
 
 static bool begin(struct gw_lcore *l)
@@ -58,6 +72,9 @@ static void finish_segment(struct gw_lcore *l)
 {
     struct gw_home *h = l->home;
     if (h->events_len > 0) {
+        struct gw_event e = floor_event(l);
+        gw_home_append_event(l, &e);
+        h->resume.events_bytes += h->events_len;
         struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_EVENTS, &no_mailbox, 0,
                                                   (uint32_t)h->events_len);
         check(r != NULL); /* events_room has kept it free */
@@ -109,6 +126,7 @@ void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c)
     h->under_way_count--;
     memmove(&h->under_way[0], &h->under_way[1], h->under_way_count * sizeof(h->under_way[0]));
     h->failed = c->status != 0;
+    h->resume.last_number = c->seq;
     h->durable_number++;
     gw_home_drain(l);
 }
@@ -124,10 +142,10 @@ bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len)
     for (int try = 0; try < 2; try++) {
         if (h->segment_block == 0 && !begin(l))
             return false;
-        if (!h->segment_closed && h->events_len + event_len <= GW_EVENTS_BYTES &&
-            gw_segment_fits(&h->writer, gw_record_padded(body_len) + events_room(h, event_len)))
+        if (!h->segment_closed && events_bytes(l, event_len) <= GW_EVENTS_BYTES &&
+            gw_segment_fits(&h->writer, gw_record_padded(body_len) + events_room(l, event_len)))
             return true;
-        if (h->writer.record_count == 0) /* an empty one does not hold it: nothing ever will */
+        if (h->writer.record_count == 0 && h->events_len == 0) /* an empty one does not hold it: nothing ever will */
             return false;
         if (gw_home_append(l) == 0)
             return false;
@@ -137,8 +155,9 @@ bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len)
 
 /* ---- what is added ---- */
 
-static void add_event(struct gw_home *h, const struct gw_event *e)
+void gw_home_append_event(struct gw_lcore *l, const struct gw_event *e)
 {
+    struct gw_home *h = l->home;
     check(gw_event_pack(h->events, GW_EVENTS_BYTES, &h->events_len, e));
 }
 
@@ -203,7 +222,7 @@ size_t gw_home_repeated_event_len(const struct gw_stanza *s)
 void gw_home_append_repeated(struct gw_lcore *l, const struct gw_stanza *s)
 {
     struct gw_event e = repeated_event(s);
-    add_event(l->home, &e);
+    gw_home_append_event(l, &e);
 }
 
 bool gw_home_can_append_removal(struct gw_lcore *l, unsigned n)
@@ -244,10 +263,10 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
     seal_later(l, r, aad, (const uint8_t *)s + s->sealed_off);
     struct gw_event e = stored_event(s);
     e.mailbox = mailbox;
-    add_event(h, &e);
+    gw_home_append_event(l, &e);
     if (is_answer(s)) {
         e = answer_event(s);
-        add_event(h, &e);
+        gw_home_append_event(l, &e);
     }
 }
 
@@ -264,7 +283,7 @@ void gw_home_append_removal(struct gw_lcore *l, const struct gw_mailbox_id *mail
             ranges[count++] = (struct gw_position_range){positions[i], positions[i]};
         struct gw_event e = {.kind = why, .time_us = l->wall_us, .mailbox = *mailbox,
                              .position = positions[i]};
-        add_event(h, &e);
+        gw_home_append_event(l, &e);
     }
     struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_REMOVE, mailbox, positions[0],
                                               (uint32_t)(count * sizeof(ranges[0])));

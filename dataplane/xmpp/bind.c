@@ -26,8 +26,7 @@ static int read_resource(struct gw_lcore *l, gw_xml_node bind, char *out)
     return (int)t.len;
 }
 
-/* The JID with its resource, packed anew. */
-static bool extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource)
+bool gw_edge_extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     struct gw_edge_jid *old = gw_arena_ptr(l->arena, e->jid_block);
@@ -77,7 +76,7 @@ enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind)
     int id_len = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
     gw_block b = 0;
     if (l->edge->bound_count < l->cfg->conn_limit &&
-        extend_jid(l, c, gw_bytes(resource, (size_t)len)))
+        gw_edge_extend_jid(l, c, gw_bytes(resource, (size_t)len)))
         b = make_request(l, c, gw_bytes(id, id_len > 0 ? (size_t)id_len : 0));
     if (b == 0) {
         gw_edge_refuse(l, c, GW_CONDITION_RESOURCE_CONSTRAINT);
@@ -121,7 +120,7 @@ void gw_edge_bound(struct gw_lcore *l, struct gw_post *p)
         e->state = GW_EDGE_BOUND;
         GW_COUNT(l->edge_count.sessions);
     } else { /* gone meanwhile */
-        gw_edge_unbind(l, p->session);
+        gw_edge_unbind(l, &(struct gw_edge_leave){.session = p->session});
     }
     if (here) {
         answer(l, c, gw_arena_ptr(l->arena, p->block), p->status);

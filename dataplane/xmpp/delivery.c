@@ -154,6 +154,7 @@ bool gw_edge_confirm_stanzas(struct gw_lcore *l, gw_conn c, uint32_t out_count)
     while (n < e->handed_count && (int32_t)(out_count - handed(l, e, n)->stanza_number) >= 0)
         n++;
     confirm(l, c, n);
+    gw_edge_confirm_refusals(l, c, out_count);
     return true;
 }
 
@@ -245,7 +246,8 @@ void gw_edge_send_r(struct gw_lcore *l, gw_conn c)
 void gw_edge_ask(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (e->handed_count == e->handed_confirmed || e->state != GW_EDGE_BOUND)
+    bool waits = e->handed_count > e->handed_confirmed || e->refusals[0].out;
+    if (!waits || e->state != GW_EDGE_BOUND)
         return;
     if (e->sm) {
         if (!e->r_outstanding)

@@ -24,10 +24,12 @@ int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages)
     size_t slots = (size_t)l->cfg->conn_limit + 1;
     int err = gw_region_open(&g->region, "edge", slots * sizeof(struct gw_edge_conn), pages);
     if (err == 0)
-        err = gw_region_open(&g->unbind_region, "unbind", slots * sizeof(struct gw_ref), pages);
+        err = gw_region_open(&g->unbind_region, "unbind", slots * sizeof(*g->unbind), pages);
     g->conns = g->region.base;
     g->unbind = g->unbind_region.base;
     l->edge = g;
+    if (err == 0)
+        err = gw_edge_leave_open(l, pages);
     if (err)
         gw_edge_free(l);
     return err;
@@ -37,6 +39,7 @@ void gw_edge_free(struct gw_lcore *l)
 {
     if (l->edge == NULL)
         return;
+    gw_edge_leave_free(l);
     gw_region_close(&l->edge->region);
     gw_region_close(&l->edge->unbind_region);
     free(l->edge);
@@ -57,6 +60,7 @@ static bool established(void *ctx, gw_conn c, const struct gw_tcp_tuple *t)
         .next_dirty = e->next_dirty,
         .waiting = e->waiting,
         .next_waiting = e->next_waiting,
+        .drains = e->drains,
         .state = GW_EDGE_HEADER,
         .waits_us = l->now_us,
         .heard_us = l->now_us,
@@ -74,7 +78,7 @@ static void peer_closed(void *ctx, gw_conn c)
     if (e->state == GW_EDGE_CLOSING)
         gw_edge_mark_dirty(l, c);
     else
-        gw_edge_stream_close(l, c);
+        gw_edge_stream_lost(l, c);
 }
 
 static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
@@ -83,7 +87,7 @@ static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     (void)why;
     GW_COUNT(l->edge_count.connections_ended);
-    gw_edge_detach(l, c);
+    gw_edge_detach(l, c, true);
     gw_edge_drop_held(l, c);
     gw_edge_sasl_free(l, c);
     gw_arena_put(l->arena, e->in_block);
@@ -103,49 +107,6 @@ const struct gw_tcp_upcalls gw_edge_upcalls = {
     .deadline = gw_edge_deadline,
 };
 
-/* ---- leaving a session ---- */
-
-void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session)
-{
-    struct gw_edge *g = l->edge;
-    check(g->unbind_count <= l->cfg->conn_limit);
-    g->unbind[(g->unbind_head + g->unbind_count++) % (l->cfg->conn_limit + 1)] = session;
-}
-
-void gw_edge_detach(struct gw_lcore *l, gw_conn c)
-{
-    struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (e->session.index == 0)
-        return;
-    /* What is confirmed and not told is told now, if it can be; else it comes again: never lost. */
-    (void)gw_edge_flush_confirmed(l, c);
-    gw_edge_unbind(l, e->session);
-    gw_arena_put(l->arena, e->handed_block);
-    e->handed_block = 0;
-    e->handed_count = e->handed_confirmed = e->handed_asked = e->handed_cap = 0;
-    e->session = (struct gw_ref){0};
-    e->ping_outstanding = e->r_outstanding = e->want_room = false;
-    e->state = GW_EDGE_READY;
-}
-
-static unsigned send_unbinds(struct gw_lcore *l)
-{
-    struct gw_edge *g = l->edge;
-    unsigned n = 0;
-    while (g->unbind_count > 0) {
-        struct gw_ref s = g->unbind[g->unbind_head];
-        if (gw_post_up_room(l, s.lcore) == 0)
-            break;
-        struct gw_post p = {.op = GW_POST_UNBIND, .session = s};
-        gw_post_up(l, s.lcore, &p);
-        g->unbind_head = (g->unbind_head + 1) % (l->cfg->conn_limit + 1);
-        g->unbind_count--;
-        g->bound_count--;
-        n++;
-    }
-    return n;
-}
-
 /* ---- posts ---- */
 
 static bool is_here(struct gw_lcore *l, const struct gw_post *p)
@@ -160,6 +121,8 @@ static void take_back(struct gw_lcore *l, const struct gw_post *p)
         if (p->status != GW_CONDITION_NONE)
             gw_edge_refuse_block(l, p->conn.index, gw_arena_ptr(l->arena, p->block), p->status);
         gw_edge_settle(l, p->conn.index, p->seq);
+    } else if (p->settle) {
+        gw_edge_drain_settle(l, p->conn, p->seq, p->status != GW_CONDITION_NONE);
     }
     gw_arena_put(l->arena, p->block);
 }
@@ -194,9 +157,20 @@ void gw_edge_post(struct gw_lcore *l, struct gw_post *p)
     case GW_POST_BOUND:
         gw_edge_bound(l, p);
         break;
+    case GW_POST_ENABLED:
+        gw_edge_enabled(l, p);
+        break;
+    case GW_POST_COUNTED:
+        gw_edge_counted(l, p);
+        break;
+    case GW_POST_RESUMED:
+        gw_edge_resumed(l, p);
+        break;
     case GW_POST_SETTLED:
         if (is_here(l, p))
             gw_edge_settle(l, p->conn.index, p->seq);
+        else
+            gw_edge_drain_settle(l, p->conn, p->seq, false);
         break;
     case GW_POST_RETURN:
         take_back(l, p);
@@ -206,6 +180,9 @@ void gw_edge_post(struct gw_lcore *l, struct gw_post *p)
         break;
     case GW_POST_END:
         end_session(l, p);
+        break;
+    case GW_POST_DONE:
+        gw_arena_put(l->arena, p->block);
         break;
     default:
         break;
@@ -238,6 +215,7 @@ static void finish(struct gw_lcore *l, gw_conn c)
         return;
     }
     gw_edge_release(l, c);
+    gw_edge_ack_on(l, c);
     if (e->seq - e->settled <= GW_EDGE_WINDOW / 2 && e->held_bytes <= GW_EDGE_HELD_BYTES_MAX / 2)
         e->paused &= (uint8_t)~GW_PAUSE_WINDOW;
     if (!gw_edge_flush_confirmed(l, c))
@@ -290,7 +268,7 @@ static unsigned retry_waiting(struct gw_lcore *l)
 
 unsigned gw_edge_finish(struct gw_lcore *l)
 {
-    unsigned n = send_unbinds(l);
+    unsigned n = gw_edge_send_unbinds(l);
     n += retry_waiting(l);
     return n + finish_dirty(l);
 }

@@ -9,6 +9,8 @@
 #ifndef GW_XMPP_EDGE_H
 #define GW_XMPP_EDGE_H
 
+#include "../base/slab.h"
+#include "bind.h"
 #include "post.h"
 #include "stanza.h"
 
@@ -41,11 +43,12 @@ enum {
     GW_PAUSE_OUTPUT = 16,
 };
 
-/* One stored message handed to the client, until it is delivered. */
-struct gw_handed {
-    uint64_t position;
-    uint32_t stanza_number; /* our outbound count (stream management) after it */
-    uint32_t stream_end;    /* low half of the stream position after it */
+/* Refusals on their way to the client of a stream that can be resumed. Until it has acknowledged them no
+ * count covers what they refuse: if they were lost with the connection, nobody would know of them. */
+struct gw_edge_refusals {
+    bool out;
+    uint32_t first_seq; /* the first stanza refused */
+    uint32_t number;    /* our outbound count after the last refusal */
 };
 
 struct gw_edge_conn {
@@ -58,6 +61,11 @@ struct gw_edge_conn {
     bool authenticated : 1;
     bool sm_in : 1;        /* stream management asked for: inbound stanzas count from sm_base */
     bool sm : 1;           /* and <enabled/> sent: outbound ones count */
+    bool enabling : 1;     /* the home makes it resumable: <enabled/> follows */
+    bool resumable : 1;    /* its count is durable before an ack states it */
+    bool counting : 1;     /* the home makes a count durable */
+    bool ack_due : 1;      /* the client has asked, and what it asked about is settled */
+    bool ack_short : 1;    /* the last one left something out, because of refusals */
     bool r_outstanding : 1;
     bool ping_outstanding : 1;
     bool no_ping : 1;      /* it has not answered one: delivered means handed over */
@@ -83,6 +91,8 @@ struct gw_edge_conn {
     uint32_t seq;     /* number of the last stanza accepted; wraps */
     uint32_t settled; /* all up to this one are settled */
     uint32_t sm_base; /* seq when stream management was enabled: h = settled - sm_base */
+    uint32_t h_durable; /* resumable: what acks may state */
+    struct gw_edge_refusals refusals[2]; /* the older ones first */
     uint64_t settled_ahead[GW_EDGE_WINDOW / 64]; /* bit seq % 256 of those settled out of order */
     gw_block held_head, held_tail;
     uint32_t held_bytes;
@@ -99,6 +109,7 @@ struct gw_edge_conn {
     uint64_t waits_us; /* since when the state, or the answer under way, is waited for */
     uint32_t next_waiting; /* list of those that wait for a credit */
     uint32_t next_dirty;
+    uint32_t drains; /* of earlier connections of this index: they outlive it */
 };
 
 /* Who is at the other end, packed: an idle session keeps this and nothing larger. */
@@ -106,6 +117,26 @@ struct gw_edge_jid {
     uint8_t identity[32];
     uint16_t bare_len, len; /* equal until a resource is bound */
     char text[];
+};
+
+/* A session whose connection is gone, and that may come back: what its home is told. */
+struct gw_edge_leave {
+    struct gw_ref session;
+    bool keep;
+    uint32_t h, out_count;
+    gw_block handed_block;
+    uint16_t handed_head, handed_count, handed_cap;
+};
+
+/* The same while stanzas of that connection are still being dealt with: its count grows by them. Each has
+ * a credit, so there are never more of these than credits. */
+struct gw_edge_drain {
+    uint32_t next; /* of its connection's index; first: the slab's free link */
+    uint16_t generation;
+    uint32_t seq, settled, sm_base;
+    uint32_t stop; /* behind it the client is to send all again: something was refused */
+    uint64_t settled_ahead[GW_EDGE_WINDOW / 64];
+    struct gw_edge_leave leave;
 };
 
 /* Why an answer waits, and its bytes behind it. */
@@ -120,6 +151,7 @@ struct gw_held {
 enum gw_answer {
     GW_ANSWER_NONZA,   /* does not count as a stanza */
     GW_ANSWER_STANZA,
+    GW_ANSWER_REFUSAL, /* of the stanza behind `seq` */
     GW_ANSWER_ACK,     /* an <a/>, whose h is written when it leaves */
     GW_ANSWER_ENABLED, /* outbound stanzas count from behind it */
     GW_ANSWER_LAST,    /* end of the stream: FIN behind it */
@@ -132,10 +164,11 @@ struct gw_edge {
     uint32_t waiting_head, waiting_tail; /* connections that wait for a credit, longest first */
     /* Sessions whose connection is gone, until their homes are told: a ring, one slot for each that
      * can be bound. */
-    struct gw_ref *unbind;
+    struct gw_edge_leave *unbind;
+    struct gw_slab drains;
     struct gw_region unbind_region;
     uint32_t unbind_head, unbind_count;
-    uint32_t bound_count; /* bound or about to be, and those in `unbind` */
+    uint32_t bound_count; /* bound or about to be, and those in `unbind` and `drains` */
     uint32_t shutdown_next;
 };
 
@@ -210,11 +243,20 @@ void gw_edge_stream_error_with(struct gw_lcore *l, gw_conn c, enum gw_stream_err
                                const char *text, const char *own_condition);
 /* Close after what is queued, answering or sending </stream:stream>. */
 void gw_edge_stream_close(struct gw_lcore *l, gw_conn c);
+/* The client has closed the connection, and not the stream: it may come back and resume it. */
+void gw_edge_stream_lost(struct gw_lcore *l, gw_conn c);
 
-/* edge.c */
-/* The connection leaves its session: the home is told when there is a credit. */
-void gw_edge_detach(struct gw_lcore *l, gw_conn c);
-void gw_edge_unbind(struct gw_lcore *l, struct gw_ref session);
+/* leave.c */
+int gw_edge_leave_open(struct gw_lcore *l, enum gw_region_pages pages);
+void gw_edge_leave_free(struct gw_lcore *l);
+/* The connection leaves its session: the home is told when there is a credit. keep: the session may be
+ * resumed, if it can be; else it ends. */
+void gw_edge_detach(struct gw_lcore *l, gw_conn c, bool keep);
+void gw_edge_unbind(struct gw_lcore *l, const struct gw_edge_leave *leave);
+/* Tell homes, as far as credits go. */
+unsigned gw_edge_send_unbinds(struct gw_lcore *l);
+/* A stanza of a connection that is gone is settled. */
+void gw_edge_drain_settle(struct gw_lcore *l, struct gw_ref conn, uint32_t seq, bool refused);
 
 /* output.c */
 /* There is no memory to go on with this connection: it is reset when the pass ends. */
@@ -231,6 +273,16 @@ void gw_edge_answer(struct gw_lcore *l, gw_conn c, struct gw_bytes b);
 void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, enum gw_answer what, struct gw_bytes b);
 /* Let go what need not wait any more. */
 void gw_edge_release(struct gw_lcore *l, gw_conn c);
+/* What is settled, but nothing whose answer is still to be written: a stanza's refusal must not come
+ * after what acknowledges it. */
+uint32_t gw_edge_acknowledged(struct gw_lcore *l, const struct gw_edge_conn *e);
+/* The client has handled our first out_count stanzas, refusals among them. */
+void gw_edge_confirm_refusals(struct gw_lcore *l, gw_conn c, uint32_t out_count);
+void gw_edge_write_ack(struct gw_lcore *l, gw_conn c, uint32_t h);
+/* Acks that are due and may leave, or what they state made durable first. */
+void gw_edge_ack_on(struct gw_lcore *l, gw_conn c);
+/* Stanza seq is settled: *settled moves on over all that are, one bit each in ahead_bits. */
+void gw_settle_in(uint64_t ahead_bits[GW_EDGE_WINDOW / 64], uint32_t *settled, uint32_t seq);
 /* Stanza seq is settled; release what waited for it. */
 void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq);
 /* Give the number of the stanza being handled; false when the window is full (paused). */
@@ -257,6 +309,8 @@ void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
 enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c);
 
 /* bind.c */
+/* The JID with its resource, packed anew. False: no memory. */
+bool gw_edge_extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource);
 enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind);
 void gw_edge_bound(struct gw_lcore *l, struct gw_post *p);
 
@@ -280,6 +334,9 @@ enum gw_handled gw_edge_presence(struct gw_lcore *l, gw_conn c);
 
 /* sm.c: XEP-0198 */
 enum gw_handled gw_edge_sm(struct gw_lcore *l, gw_conn c);
+void gw_edge_enabled(struct gw_lcore *l, struct gw_post *p);
+void gw_edge_counted(struct gw_lcore *l, struct gw_post *p);
+void gw_edge_resumed(struct gw_lcore *l, struct gw_post *p);
 
 /* delivery.c */
 void gw_edge_deliver(struct gw_lcore *l, struct gw_post *p);

@@ -46,6 +46,8 @@ int gw_home_open(struct gw_lcore *l, enum gw_region_pages pages)
         return -ENOMEM;
     l->home = h;
     h->open_number = 1;
+    uint64_t floor = gw_store_number_floor(l->store);
+    h->resume.last_number = floor > 0 ? floor - 1 : 0;
     h->events = malloc(GW_EVENTS_BYTES);
     h->seals = calloc(GW_SEAL_BURST, sizeof(*h->seals));
     h->aads = calloc(GW_SEAL_BURST, sizeof(*h->aads));
@@ -98,6 +100,15 @@ void gw_home_store_done(struct gw_lcore *l, const struct gw_store_completion *c)
     case GW_HOME_TAG_EXPIRED:
         gw_home_expiry_found(l, c);
         break;
+    case GW_HOME_TAG_KEEP:
+        gw_home_kept(l, index, c);
+        break;
+    case GW_HOME_TAG_RESUME:
+        gw_home_record_read(l, index, c);
+        break;
+    case GW_HOME_TAG_SWEEP:
+        gw_home_swept(l, c);
+        break;
     }
 }
 
@@ -105,5 +116,7 @@ bool gw_home_is_busy(const struct gw_lcore *l)
 {
     const struct gw_home *h = l->home;
     return h->pending_count > 0 || h->backlog_count > 0 || h->segment_block != 0 ||
-           h->under_way_count > 0 || h->expiry.phase == GW_EXPIRY_ASKED;
+           h->under_way_count > 0 || h->expiry.phase == GW_EXPIRY_ASKED ||
+           h->resume.keeping > 0 || h->resume.due_head != 0 ||
+           h->resume.sweep.phase == GW_SWEEP_READS || h->resume.sweep.phase == GW_SWEEP_REMOVES;
 }

@@ -16,6 +16,7 @@
 #include "post.h"
 #include "quota.h"
 #include "repeats.h"
+#include "resume.h"
 #include "share.h"
 #include "stanza.h"
 
@@ -83,6 +84,7 @@ struct gw_home_session {
     bool sm : 1;
     uint8_t transient_count;
     uint16_t in_flight; /* stored messages handed over, not delivered */
+    uint16_t untaken;   /* of these, and before: posts that its edge has still to answer */
     uint32_t read_next;
     uint64_t read_after; /* segment that must be durable before its mailbox is read */
     uint64_t cursor;     /* next position to hand over */
@@ -92,6 +94,7 @@ struct gw_home_session {
     uint16_t jid_len, bare_len;
     gw_block presence; /* struct gw_home_text: its last available presence */
     gw_block transient_head, transient_tail;
+    gw_block resume_block; /* struct gw_resumption, or 0: its stream cannot be resumed */
     struct gw_tcp_tuple tuple;
 };
 
@@ -116,7 +119,7 @@ enum gw_lent { GW_LENT_STANZA, GW_LENT_READ, GW_LENT_TEXT };
 /* ---- the queue ---- */
 
 struct gw_pending {
-    struct gw_post post; /* STANZA or PRESENCE */
+    struct gw_post post; /* STANZA, PRESENCE, COUNT or RESUME */
     uint32_t account;
     bool stored;
     bool repeated;    /* of one that came before: to be settled, and nothing else */
@@ -168,6 +171,7 @@ struct gw_home {
     unsigned seal_count;
 
     struct gw_repeats repeats;
+    struct gw_home_resume resume;
 
     struct gw_read_slot reads[GW_READS_UNDER_WAY];
     uint32_t read_head, read_tail; /* sessions whose mailbox is to be read */
@@ -209,6 +213,9 @@ enum gw_home_tag {
     GW_HOME_TAG_COUNT,
     GW_HOME_TAG_READ,
     GW_HOME_TAG_EXPIRED,
+    GW_HOME_TAG_KEEP,   /* index: block of a struct gw_resumption */
+    GW_HOME_TAG_RESUME, /* index: block of a struct gw_resume_read */
+    GW_HOME_TAG_SWEEP,
 };
 
 static inline uint64_t gw_home_tag(enum gw_home_tag what, uint32_t index)
@@ -283,7 +290,67 @@ unsigned gw_home_drain(struct gw_lcore *l);
 /* The stanza's block goes back; with `settle` also its sender's count, refused if why is set. */
 void gw_home_return(struct gw_lcore *l, struct gw_post *p, bool settle, enum gw_condition why);
 
+/* Into the queue: dealt with when all that was added to segments so far is durable. */
+struct gw_pending *gw_home_enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p);
+
+/* resume.c */
+struct gw_resumption *gw_home_resumption(const struct gw_lcore *l, const struct gw_home_session *s);
+/* Its block, or 0: no memory. The session has none yet. */
+gw_block gw_home_resumption_make(struct gw_lcore *l, uint32_t session);
+/* The session ends; its record follows. */
+void gw_home_resumption_gone(struct gw_lcore *l, uint32_t session);
+/* Its record is on disk as it is now. */
+void gw_home_resumption_kept(struct gw_lcore *l, gw_block b);
+void gw_home_resumption_restore(struct gw_lcore *l, uint32_t session,
+                                const struct gw_stream_name *name, uint32_t h, uint32_t out_count,
+                                uint64_t version);
+void gw_home_sm(struct gw_lcore *l, struct gw_post *p);
+/* False: there is no room in a segment now. */
+bool gw_home_count(struct gw_lcore *l, struct gw_post *p);
+bool gw_home_resume(struct gw_lcore *l, uint32_t account, struct gw_post *p);
+/* What they appended is durable. */
+void gw_home_counted(struct gw_lcore *l, struct gw_post *p);
+void gw_home_resume_durable(struct gw_lcore *l, struct gw_post *p);
+void gw_home_resume_refuse(struct gw_lcore *l, const struct gw_post *p, int err);
+/* Who has come back and waits: perhaps the old connection has let go now. */
+void gw_home_resume_waiting(struct gw_lcore *l, uint32_t session);
+/* An edge has lost the connection of a session. */
+void gw_home_leave(struct gw_lcore *l, struct gw_post *p);
+/* Ends the session that has waited longest for its client. False: none waits. */
+bool gw_home_expire_detached(struct gw_lcore *l);
+bool gw_home_is_resumable(struct gw_lcore *l, const struct gw_home_account *a,
+                          const struct gw_stream_name *name);
+void gw_home_count_unlink(struct gw_lcore *l, gw_block b);
+unsigned gw_home_resume_work(struct gw_lcore *l);
+
+/* kept.c */
+/* The record of a session is to be written as it is now, or removed when the session is gone. */
+void gw_home_keep_later(struct gw_lcore *l, gw_block b);
+unsigned gw_home_keep_some(struct gw_lcore *l);
+void gw_home_kept(struct gw_lcore *l, gw_block b, const struct gw_store_completion *c);
+/* Read the record of the stream that a RESUME names. False: no memory. */
+bool gw_home_read_record(struct gw_lcore *l, uint32_t account, const struct gw_post *p);
+unsigned gw_home_read_records(struct gw_lcore *l);
+void gw_home_record_read(struct gw_lcore *l, gw_block b, const struct gw_store_completion *c);
+unsigned gw_home_sweep(struct gw_lcore *l);
+void gw_home_swept(struct gw_lcore *l, const struct gw_store_completion *c);
+
 /* session.c */
+/* How present a session was. xml may be empty. */
+struct gw_presence_form {
+    bool available;
+    int8_t priority;
+    uint64_t available_us;
+    struct gw_bytes xml;
+};
+/* A session without a connection, with an empty resumption. 0: no memory. */
+uint32_t gw_home_session_restore(struct gw_lcore *l, uint32_t account, struct gw_bytes jid,
+                                 uint16_t bare_len, uint64_t since_us,
+                                 const struct gw_presence_form *f);
+bool gw_home_has_session(const struct gw_lcore *l, const struct gw_home_account *a,
+                         struct gw_bytes full);
+/* Its connection is to end. False: no credit to say so. */
+bool gw_home_end_connection(struct gw_lcore *l, uint32_t session, enum gw_stream_error why);
 void gw_home_bind(struct gw_lcore *l, uint32_t account, struct gw_post *p);
 void gw_home_unbind(struct gw_lcore *l, uint32_t session);
 /* The live session that a reference names, or 0. */
@@ -327,6 +394,8 @@ void gw_home_append_removal(struct gw_lcore *l, const struct gw_mailbox_id *mail
 void gw_home_append_account_removal(struct gw_lcore *l, uint32_t account, enum gw_event_kind why,
                                     const uint64_t *positions, unsigned n);
 void gw_home_appended(struct gw_lcore *l, const struct gw_store_completion *c);
+/* Add an event. The caller has asked gw_home_can_append. */
+void gw_home_append_event(struct gw_lcore *l, const struct gw_event *e);
 /* Add the event that a message has come again. The caller has asked gw_home_can_append. */
 void gw_home_append_repeated(struct gw_lcore *l, const struct gw_stanza *s);
 size_t gw_home_repeated_event_len(const struct gw_stanza *s);

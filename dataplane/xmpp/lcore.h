@@ -30,6 +30,7 @@ struct gw_xmpp_config {
     bool delivered_when_handed_over;
     uint32_t stanza_bytes_max, auth_stanza_bytes_max;
     uint64_t auth_timeout_us, ping_after_us, ping_timeout_us;
+    uint64_t resume_timeout_us; /* how long a session waits for its client to come back; 0: not */
     uint32_t conn_limit;    /* of this lcore */
     uint32_t account_limit; /* accounts known at once on this lcore, online or lately active */
     uint32_t session_limit; /* sessions homed on this lcore */
@@ -56,6 +57,8 @@ struct gw_xmpp_config {
     X(auth_ok, "successful authentications")                                                       \
     X(auth_failed, "failed authentications")                                                       \
     X(sessions, "resources bound")                                                                 \
+    X(resumed, "streams resumed over a new connection")                                            \
+    X(resumes_failed, "attempts to resume a stream that failed")                                   \
     X(stanzas_in, "stanzas received")                                                              \
     X(messages_in, "messages received")                                                            \
     X(presences_in, "presences received")                                                          \
@@ -104,6 +107,13 @@ struct gw_edge_counters {
     X(records_damaged, "stored messages that did not open")                                        \
     X(reads_failed, "mailbox reads that the store failed; tried again")                            \
     X(segments, "segments appended")                                                               \
+    X(detached, "sessions that lost their connection and wait to be resumed")                      \
+    X(detached_expired, "sessions that nobody has resumed in time, or for which there was no room") \
+    X(restored, "sessions made anew from their records, to be resumed")                            \
+    X(counts, "inbound counts of sessions made durable")                                           \
+    X(session_writes, "session records written")                                                   \
+    X(session_write_errors, "session records that the store did not take at once")                 \
+    X(sessions_swept, "session records of a start before removed: nobody has come back")           \
     X(conflicts, "sessions replaced by a newer one with the same resource")                        \
     X(accounts_evicted, "idle accounts forgotten to make room")
 
@@ -115,6 +125,7 @@ struct gw_edge;
 struct gw_home;
 struct gw_mesh;
 struct gw_deriver_port;
+struct gw_counts;
 
 struct gw_lcore {
     unsigned index, count;
@@ -136,6 +147,7 @@ struct gw_lcore {
     void (*random)(void *ctx, void *out, size_t len); /* unpredictable; the simulation's is seeded */
     void *random_ctx;
 
+    struct gw_counts *counts; /* of all lcores: counts.h */
     struct gw_mesh *mesh; /* this lcore's ends of the rings */
     struct gw_edge *edge;
     struct gw_home *home;

@@ -42,6 +42,7 @@ static void deliver(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     p->session = (struct gw_ref){i, s->generation, (uint16_t)l->index};
     p->epoch = s->epoch;
     s->in_flight++;
+    s->untaken++;
     s->cursor = p->deliver.position + 1;
     gw_post_down(l, s->conn.lcore, p);
 }
@@ -88,10 +89,15 @@ void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
 void gw_home_refused(struct gw_lcore *l, uint32_t i, const struct gw_post *p)
 {
     struct gw_home_session *s = gw_home_session(l, i);
-    check(s->in_flight > 0);
-    s->in_flight--;
-    /* Of an earlier epoch: one before it was refused first, and where to go on is known from that. */
-    if (p->n == GW_TAKEN_GONE || p->epoch != s->epoch)
+    const struct gw_resumption *r = gw_home_resumption(l, s);
+    bool detached = r != NULL && r->detached;
+    if (!detached) {
+        check(s->in_flight > 0);
+        s->in_flight--;
+    }
+    /* Of an earlier epoch: one before it was refused first, and where to go on is known from that. When
+     * its connection has gone all are refused, and whoever resumes its stream is given them. */
+    if (p->n != GW_TAKEN_GONE && !detached && p->epoch != s->epoch)
         return;
     s->behind = true;
     s->stalled = true;

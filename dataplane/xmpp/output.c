@@ -35,6 +35,20 @@ void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
     }
 }
 
+/* A refusal is written, or there was no memory for it and it never arrives. */
+static void note_refusal(struct gw_lcore *l, gw_conn c, uint32_t seq)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (!e->resumable && !e->enabling)
+        return;
+    struct gw_edge_refusals *r = &e->refusals[e->refusals[0].out];
+    if (!r->out)
+        r->first_seq = seq;
+    r->out = true;
+    r->number = e->out_count + e->abort_due;
+    gw_edge_mark_dirty(l, c); /* its client is asked for an ack */
+}
+
 /* ---- numbering and settling ---- */
 
 bool gw_edge_number(struct gw_lcore *l, gw_conn c)
@@ -52,25 +66,59 @@ bool gw_edge_number(struct gw_lcore *l, gw_conn c)
 
 /* ---- what waits ---- */
 
-/* What is settled, but nothing whose answer is still to be written behind this ack: a stanza's
- * refusal must not come after what acknowledges it. */
-static uint32_t acknowledged(struct gw_lcore *l, const struct gw_edge_conn *e)
+uint32_t gw_edge_acknowledged(struct gw_lcore *l, const struct gw_edge_conn *e)
 {
     uint32_t upto = e->settled;
     if (e->held_head != 0 && (int32_t)(upto - held_at(l, e->held_head)->seq) > 0)
         upto = held_at(l, e->held_head)->seq;
+    if (e->refusals[0].out && (int32_t)(upto - e->refusals[0].first_seq) >= 0)
+        upto = e->refusals[0].first_seq - 1;
     return upto - e->sm_base;
 }
 
-static void write_ack(struct gw_lcore *l, gw_conn c)
+void gw_edge_write_ack(struct gw_lcore *l, gw_conn c, uint32_t h)
 {
     char buf[64];
     struct gw_text t = gw_text(buf, sizeof(buf));
     gw_text_str(&t, "<a xmlns='urn:xmpp:sm:3' h='");
-    gw_text_uint(&t, acknowledged(l, gw_edge_conn(l, c)));
+    gw_text_uint(&t, h);
     gw_text_str(&t, "'/>");
     GW_COUNT(l->edge_count.acks_out);
     gw_edge_write(l, c, gw_text_bytes(&t));
+}
+
+void gw_edge_confirm_refusals(struct gw_lcore *l, gw_conn c, uint32_t out_count)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    struct gw_edge_refusals *r = e->refusals;
+    while (r[0].out && (int32_t)(out_count - r[0].number) >= 0) {
+        r[0] = r[1];
+        r[1].out = false;
+        e->ack_due |= e->ack_short;
+        e->ack_short = false;
+        gw_edge_mark_dirty(l, c);
+    }
+}
+
+void gw_edge_ack_on(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (!e->ack_due || !e->sm || e->state != GW_EDGE_BOUND)
+        return;
+    uint32_t h = gw_edge_acknowledged(l, e);
+    e->ack_short = e->refusals[0].out;
+    if (!e->resumable || h == e->h_durable) {
+        e->ack_due = false;
+        gw_edge_write_ack(l, c, h);
+        return;
+    }
+    if (e->counting || !gw_edge_has_credit(l, c, e->session.lcore))
+        return;
+    struct gw_post p = {.op = GW_POST_COUNT, .conn = gw_edge_ref(l, c), .session = e->session,
+                        .seq = h};
+    gw_post_up(l, e->session.lcore, &p);
+    e->counting = true;
+    e->ack_due = false; /* until it is asked for again */
 }
 
 static bool is_due(const struct gw_edge_conn *e, const struct gw_held *h)
@@ -78,24 +126,17 @@ static bool is_due(const struct gw_edge_conn *e, const struct gw_held *h)
     return (int32_t)(e->settled - h->seq) >= 0;
 }
 
-/* Requests for an ack that came together get one: it states more than each of them asked for. */
-static bool next_is_due_ack(struct gw_lcore *l, const struct gw_edge_conn *e)
-{
-    if (e->held_head == 0)
-        return false;
-    const struct gw_held *h = held_at(l, e->held_head);
-    return h->what == GW_ANSWER_ACK && is_due(e, h);
-}
-
-static void write_answer(struct gw_lcore *l, gw_conn c, enum gw_answer what, struct gw_bytes b)
+static void write_answer(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer what,
+                         struct gw_bytes b)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     switch (what) {
     case GW_ANSWER_ACK:
-        if (!next_is_due_ack(l, e))
-            write_ack(l, c);
+        e->ack_due = true;
+        gw_edge_mark_dirty(l, c);
         return;
     case GW_ANSWER_STANZA:
+    case GW_ANSWER_REFUSAL:
         e->out_count++;
         GW_COUNT(l->edge_count.stanzas_out);
         break;
@@ -109,6 +150,8 @@ static void write_answer(struct gw_lcore *l, gw_conn c, enum gw_answer what, str
     }
     if (b.len)
         gw_edge_write(l, c, b);
+    if (what == GW_ANSWER_REFUSAL)
+        note_refusal(l, c, seq + 1);
     if (what == GW_ANSWER_LAST)
         gw_tcp_shutdown(l->tcp, c);
 }
@@ -121,7 +164,7 @@ void gw_edge_release(struct gw_lcore *l, gw_conn c)
         struct gw_held *h = held_at(l, b);
         e->held_head = h->next;
         e->held_bytes -= (uint32_t)sizeof(*h) + h->len;
-        write_answer(l, c, h->what, gw_bytes(h->text, h->len));
+        write_answer(l, c, h->seq, h->what, gw_bytes(h->text, h->len));
         gw_arena_put(l->arena, b);
     }
     if (e->held_head == 0)
@@ -150,6 +193,8 @@ static void hold(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_answer wha
     gw_block at = gw_arena_get(l->arena, sizeof(struct gw_held) + b.len);
     if (at == 0) {
         gw_edge_give_up(l, c);
+        if (what == GW_ANSWER_REFUSAL)
+            note_refusal(l, c, seq + 1);
         return;
     }
     struct gw_held *h = held_at(l, at);
@@ -166,7 +211,7 @@ void gw_edge_answer_after(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_a
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     /* Acks are written at the end of the pass, one for all that were asked for in it. */
     if (e->held_head == 0 && (int32_t)(e->settled - seq) >= 0 && what != GW_ANSWER_ACK)
-        write_answer(l, c, what, b);
+        write_answer(l, c, seq, what, b);
     else
         hold(l, c, seq, what, b);
 }
@@ -182,22 +227,27 @@ void gw_edge_answer_nonza(struct gw_lcore *l, gw_conn c, enum gw_answer what, st
     gw_edge_mark_dirty(l, c);
 }
 
-void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq)
+void gw_settle_in(uint64_t ahead_bits[GW_EDGE_WINDOW / 64], uint32_t *settled, uint32_t seq)
 {
-    struct gw_edge_conn *e = gw_edge_conn(l, c);
-    uint32_t ahead = seq - e->settled;
+    uint32_t ahead = seq - *settled;
     check(ahead >= 1 && ahead <= GW_EDGE_WINDOW);
     uint64_t bit = 1ull << seq % 64;
-    check((e->settled_ahead[seq % GW_EDGE_WINDOW / 64] & bit) == 0);
-    e->settled_ahead[seq % GW_EDGE_WINDOW / 64] |= bit;
+    check((ahead_bits[seq % GW_EDGE_WINDOW / 64] & bit) == 0);
+    ahead_bits[seq % GW_EDGE_WINDOW / 64] |= bit;
     for (;;) {
-        uint32_t next = e->settled + 1;
-        uint64_t *word = &e->settled_ahead[next % GW_EDGE_WINDOW / 64];
+        uint32_t next = *settled + 1;
+        uint64_t *word = &ahead_bits[next % GW_EDGE_WINDOW / 64];
         if (!(*word & 1ull << next % 64))
             break;
         *word &= ~(1ull << next % 64);
-        e->settled = next;
+        *settled = next;
     }
+}
+
+void gw_edge_settle(struct gw_lcore *l, gw_conn c, uint32_t seq)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    gw_settle_in(e->settled_ahead, &e->settled, seq);
     if (e->held_head != 0 || (e->paused & GW_PAUSE_WINDOW))
         gw_edge_mark_dirty(l, c);
 }

@@ -58,6 +58,9 @@ static void settle_credit(struct gw_mesh *m, unsigned from, uint8_t op)
 {
     switch ((enum gw_post_op)op) {
     case GW_POST_BOUND:
+    case GW_POST_ENABLED:
+    case GW_POST_COUNTED:
+    case GW_POST_RESUMED:
     case GW_POST_RETURN:
     case GW_POST_DONE:
         check(m->up_used[from] > 0);

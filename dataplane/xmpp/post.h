@@ -17,6 +17,11 @@
 /* Stored messages handed to a session and not yet delivered; more wait in the mailbox. */
 #define GW_DELIVERY_WINDOW 256u
 
+/* What a stream can be resumed by (XEP-0198 section 5): random, and nobody's to guess. */
+struct gw_stream_name {
+    uint8_t b[16];
+};
+
 enum gw_post_op {
     /* ---- edge to home, one `up` credit each; answered by the op behind the arrow ---- */
     GW_POST_BIND = 1,  /* block: struct gw_bind; conn -> BOUND */
@@ -24,18 +29,32 @@ enum gw_post_op {
     GW_POST_PRESENCE,  /* session; block: struct gw_stanza of the user's own presence -> RETURN */
     GW_POST_DELIVERED, /* session, n, positions[] -> DONE */
     GW_POST_ROOM,      /* session: its send queue has room again -> DONE */
-    GW_POST_SM,        /* session has enabled stream management -> DONE */
-    GW_POST_UNBIND,    /* session: its connection is gone -> DONE */
+    GW_POST_SM,        /* session enables stream management; n: resumable, if it can be -> ENABLED */
+    GW_POST_COUNT,     /* session, seq: its count h is to be durable -> COUNTED */
+    GW_POST_RESUME,    /* block: struct gw_bind with the stream's name; conn -> RESUMED */
+    GW_POST_UNBIND,    /* session: its connection is gone. n: it may come back; then seq is its count
+                          h, and block, if any, a ring of struct gw_handed (leave) -> DONE */
     /* ---- answers to an edge ---- */
     GW_POST_BOUND,   /* conn, session, status, block back */
+    GW_POST_ENABLED, /* conn, name: of the stream; n: it can be resumed */
+    GW_POST_COUNTED, /* conn, seq: durable */
+    GW_POST_RESUMED, /* conn, session, seq: h; status: enum gw_resumed; block back, filled in */
     GW_POST_SETTLED, /* conn, seq, status: stanza durable or refused. No credit: RETURN brings it */
     GW_POST_RETURN,  /* conn, seq, status, settle: the block comes back; settle: also settles seq */
-    GW_POST_DONE,
+    GW_POST_DONE,    /* the block of an UNBIND back */
     /* ---- home to edge, one `down` credit each -> TAKEN ---- */
     GW_POST_DELIVER, /* conn, session, epoch; block lent, off, len; position (0: not stored) */
     GW_POST_END,     /* conn, session, status: stream error to send */
     /* ---- answer to a home ---- */
     GW_POST_TAKEN, /* session, epoch, block back, deliver; n: enum gw_taken */
+};
+
+/* What became of a RESUME. */
+enum gw_resumed {
+    GW_RESUMED_OK,
+    GW_RESUMED_NOT_FOUND,
+    GW_RESUMED_TOO_HIGH, /* more is acknowledged than was sent; the block says how much was */
+    GW_RESUMED_BUSY,     /* no room for it now */
 };
 
 enum gw_taken {
@@ -74,6 +93,11 @@ struct gw_post {
             uint32_t reserved;
             uint64_t delay_us;
         } deliver;
+        struct {
+            uint32_t out_count; /* stanzas sent in the stream */
+            uint16_t handed_head, handed_count, handed_cap;
+        } leave;
+        struct gw_stream_name name;
     };
 };
 _Static_assert(sizeof(struct gw_post) == 64, "one cache line");

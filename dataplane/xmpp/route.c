@@ -76,7 +76,7 @@ static struct gw_pending *pending_at(struct gw_home *h, uint32_t i)
     return &h->pending[(h->pending_head + i) & h->pending_mask];
 }
 
-static struct gw_pending *enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p)
+struct gw_pending *gw_home_enqueue(struct gw_lcore *l, uint32_t account, const struct gw_post *p)
 {
     struct gw_home *h = l->home;
     check(h->pending_count <= h->pending_mask);
@@ -195,7 +195,7 @@ static bool accept_repeated(struct gw_lcore *l, uint32_t account, const struct g
         return false;
     gw_home_append_repeated(l, s);
     GW_COUNT(l->home_count.repeated);
-    enqueue(l, account, p)->repeated = true;
+    gw_home_enqueue(l, account, p)->repeated = true;
     return true;
 }
 
@@ -229,12 +229,14 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
         if (gw_fingerprint_is_set(&s->fingerprint))
             gw_repeats_add(&l->home->repeats, &s->fingerprint, stream_of(&s->conn), l->wall_us);
     }
-    enqueue(l, account, p)->stored = store;
+    gw_home_enqueue(l, account, p)->stored = store;
     return true;
 }
 
 bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p)
 {
+    if (p->op == GW_POST_RESUME)
+        return gw_home_resume(l, account, p);
     if (p->op != GW_POST_BIND)
         return accept_stanza(l, account, p);
     gw_home_bind(l, account, p);
@@ -243,14 +245,14 @@ bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p)
 
 static struct gw_bytes bare_of(struct gw_lcore *l, const struct gw_post *p)
 {
-    if (p->op == GW_POST_BIND) {
+    if (p->op != GW_POST_STANZA) {
         const struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
         return gw_bytes(b->text, b->bare_len);
     }
     return gw_stanza_to_bare(gw_post_stanza(l, p));
 }
 
-/* A bind or a stanza: find its account first. False: it must wait for room in a segment. */
+/* A bind, a resumption or a stanza: find its account first. False: it must wait for room in a segment. */
 static bool with_account(struct gw_lcore *l, struct gw_post *p)
 {
     uint32_t i = gw_home_account_get(l, bare_of(l, p));
@@ -258,6 +260,8 @@ static bool with_account(struct gw_lcore *l, struct gw_post *p)
         GW_COUNT(l->home_count.refused_memory);
         if (p->op == GW_POST_BIND)
             gw_home_bind(l, 0, p);
+        else if (p->op == GW_POST_RESUME)
+            (void)gw_home_resume(l, 0, p);
         else
             gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
         return true;
@@ -298,20 +302,13 @@ static bool delivered(struct gw_lcore *l, struct gw_post *p)
     return true;
 }
 
-static void session_has_sm(struct gw_lcore *l, const struct gw_post *p)
-{
-    uint32_t i = gw_home_session_find(l, p->session);
-    if (i != 0)
-        gw_home_session(l, i)->sm = true;
-}
-
 static void own_presence(struct gw_lcore *l, struct gw_post *p)
 {
     uint32_t i = gw_home_session_find(l, p->session);
     if (i == 0)
         gw_home_return(l, p, true, GW_CONDITION_NONE);
     else
-        (void)enqueue(l, gw_home_session(l, i)->account, p);
+        (void)gw_home_enqueue(l, gw_home_session(l, i)->account, p);
 }
 
 /* False: it must wait for room in a segment. */
@@ -319,6 +316,7 @@ static bool deal_with(struct gw_lcore *l, struct gw_post *p)
 {
     switch ((enum gw_post_op)p->op) {
     case GW_POST_BIND:
+    case GW_POST_RESUME:
     case GW_POST_STANZA:
         return with_account(l, p);
     case GW_POST_DELIVERED:
@@ -331,12 +329,12 @@ static bool deal_with(struct gw_lcore *l, struct gw_post *p)
         answer_done(l, p);
         return true;
     case GW_POST_SM:
-        session_has_sm(l, p);
-        answer_done(l, p);
+        gw_home_sm(l, p);
         return true;
+    case GW_POST_COUNT:
+        return gw_home_count(l, p);
     case GW_POST_UNBIND:
-        gw_home_unbind(l, gw_home_session_find(l, p->session));
-        answer_done(l, p);
+        gw_home_leave(l, p);
         return true;
     default:
         return true;
@@ -371,6 +369,7 @@ unsigned gw_home_work(struct gw_lcore *l)
     n += gw_home_account_retry(l);
     n += gw_home_start_reads(l);
     n += gw_home_expire(l);
+    n += gw_home_resume_work(l);
     return n + gw_home_drain(l);
 }
 
@@ -465,6 +464,10 @@ unsigned gw_home_drain(struct gw_lcore *l)
             stored(l, e.account, &e.post);
         else if (e.post.op == GW_POST_PRESENCE)
             gw_home_presence(l, &e.post);
+        else if (e.post.op == GW_POST_COUNT)
+            gw_home_counted(l, &e.post);
+        else if (e.post.op == GW_POST_RESUME)
+            gw_home_resume_durable(l, &e.post);
         else
             transient(l, gw_home_account(l, e.account), &e.post);
         gw_home_account(l, e.account)->pending--;

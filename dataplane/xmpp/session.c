@@ -154,6 +154,12 @@ static void keep_presence(struct gw_lcore *l, struct gw_home_session *s, struct 
     s->presence = xml.len ? text_new(l, xml, gw_bytes(NULL, 0)) : 0;
 }
 
+static void presence_changed(struct gw_lcore *l, struct gw_home_session *s)
+{
+    if (s->resume_block != 0)
+        gw_home_keep_later(l, s->resume_block);
+}
+
 static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, struct gw_bytes xml)
 {
     struct gw_home_session *s = gw_home_session(l, i);
@@ -170,6 +176,7 @@ static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, st
         s->behind = true;
         gw_home_read_later(l, i, gw_home_last_number(l));
     }
+    presence_changed(l, s);
 }
 
 static void become_unavailable(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
@@ -182,6 +189,7 @@ static void become_unavailable(struct gw_lcore *l, uint32_t i, struct gw_bytes x
     s->behind = false; /* what it was still to read waits for the next that is available */
     keep_presence(l, s, gw_bytes(NULL, 0));
     gw_home_flush_transients(l, i);
+    presence_changed(l, s);
 }
 
 void gw_home_presence(struct gw_lcore *l, struct gw_post *p)
@@ -212,9 +220,12 @@ static void answer_bind(struct gw_lcore *l, struct gw_post *p, uint32_t session,
     gw_post_answer(l, p->owner, &answer);
 }
 
-static bool end(struct gw_lcore *l, uint32_t i, enum gw_stream_error why)
+bool gw_home_end_connection(struct gw_lcore *l, uint32_t i, enum gw_stream_error why)
 {
     struct gw_home_session *s = gw_home_session(l, i);
+    const struct gw_resumption *r = gw_home_resumption(l, s);
+    if (r != NULL && r->detached) /* it has none */
+        return true;
     if (gw_post_down_room(l, s->conn.lcore) == 0)
         return false;
     struct gw_post p = {.op = GW_POST_END, .conn = s->conn, .session = ref_of(l, i),
@@ -229,17 +240,19 @@ static void end_same_resource(struct gw_lcore *l, struct gw_home_account *a, str
     for (uint32_t i = a->sessions; i != 0; i = gw_home_session(l, i)->next)
         if (gw_bytes_eq(gw_session_jid(l, gw_home_session(l, i)), full)) {
             GW_COUNT(l->home_count.conflicts);
-            (void)end(l, i, GW_STREAM_CONFLICT); /* without a credit it dies with its next ping */
+            (void)gw_home_end_connection(l, i, GW_STREAM_CONFLICT); /* without a credit it dies with its next ping */
             gw_home_unbind(l, i);
             return;
         }
 }
 
-static uint32_t make(struct gw_lcore *l, uint32_t account, const struct gw_post *p,
-                     const struct gw_bind *b)
+static uint32_t make(struct gw_lcore *l, uint32_t account, struct gw_bytes full, uint16_t bare_len,
+                     uint64_t since_us)
 {
     uint32_t i = gw_slab_alloc(&l->home->sessions);
-    gw_block jid = i != 0 ? gw_arena_get(l->arena, b->len) : 0;
+    if (i == 0 && gw_home_expire_detached(l)) /* who is here comes before who may come back */
+        i = gw_slab_alloc(&l->home->sessions);
+    gw_block jid = i != 0 ? gw_arena_get(l->arena, full.len) : 0;
     if (jid == 0) {
         if (i != 0)
             gw_slab_free(&l->home->sessions, i);
@@ -251,15 +264,57 @@ static uint32_t make(struct gw_lcore *l, uint32_t account, const struct gw_post 
         .generation = (uint16_t)(s->generation + 1),
         .account = account,
         .next = a->sessions,
-        .conn = p->conn,
         .jid_block = jid,
-        .jid_len = b->len,
-        .bare_len = b->bare_len,
-        .since_wall_us = b->since_wall_us,
-        .tuple = b->tuple,
+        .jid_len = (uint16_t)full.len,
+        .bare_len = bare_len,
+        .since_wall_us = since_us,
     };
-    memcpy(gw_arena_ptr(l->arena, jid), b->text, b->len);
+    memcpy(gw_arena_ptr(l->arena, jid), full.p, full.len);
     a->sessions = i;
+    return i;
+}
+
+bool gw_home_has_session(const struct gw_lcore *l, const struct gw_home_account *a,
+                         struct gw_bytes full)
+{
+    uint32_t i = a->sessions;
+    while (i != 0 && !gw_bytes_eq(gw_session_jid(l, gw_home_session(l, i)), full))
+        i = gw_home_session(l, i)->next;
+    return i != 0;
+}
+
+/* A presence that was too large for its record. */
+static struct gw_bytes plain_presence(struct gw_lcore *l, struct gw_bytes full, int8_t priority)
+{
+    struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
+    gw_text_str(&t, "<presence from='");
+    gw_text_escaped(&t, full);
+    gw_text_str(&t, priority < 0 ? "'><priority>-" : "'><priority>");
+    gw_text_uint(&t, (uint64_t)(priority < 0 ? -priority : priority));
+    gw_text_str(&t, "</priority></presence>");
+    return gw_text_bytes(&t);
+}
+
+uint32_t gw_home_session_restore(struct gw_lcore *l, uint32_t account, struct gw_bytes jid,
+                                 uint16_t bare_len, uint64_t since_us,
+                                 const struct gw_presence_form *f)
+{
+    uint32_t i = make(l, account, jid, bare_len, since_us);
+    if (i == 0)
+        return 0;
+    if (gw_home_resumption_make(l, i) == 0) {
+        gw_home_unbind(l, i);
+        return 0;
+    }
+    struct gw_home_session *s = gw_home_session(l, i);
+    s->available_wall_us = f->available_us;
+    if (f->available) { /* the others hear of it; itself it knows */
+        struct gw_bytes xml = f->xml.len > 0 ? f->xml : plain_presence(l, jid, f->priority);
+        broadcast(l, gw_home_account(l, account), xml);
+        s->available = true;
+        s->priority = f->priority;
+        keep_presence(l, s, xml);
+    }
     return i;
 }
 
@@ -279,7 +334,11 @@ void gw_home_bind(struct gw_lcore *l, uint32_t account, struct gw_post *p)
     }
     gw_home_account_hold(l, account);
     end_same_resource(l, a, gw_bytes(b->text, b->len));
-    uint32_t i = make(l, account, p, b);
+    uint32_t i = make(l, account, gw_bytes(b->text, b->len), b->bare_len, b->since_wall_us);
+    if (i != 0) {
+        gw_home_session(l, i)->conn = p->conn;
+        gw_home_session(l, i)->tuple = b->tuple;
+    }
     answer_bind(l, p, i, i ? GW_CONDITION_NONE : GW_CONDITION_RESOURCE_CONSTRAINT);
     a->pending--;
     gw_home_account_relax(l, account);
@@ -312,6 +371,7 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t i)
     uint32_t account = s->account;
     struct gw_home_account *a = gw_home_account(l, account);
     unlink_session(l, a, i);
+    gw_home_resumption_gone(l, i);
     if (s->available)
         announce_gone(l, i);
     while (s->transient_head != 0) {
@@ -334,8 +394,12 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t i)
 void gw_home_taken(struct gw_lcore *l, struct gw_post *p)
 {
     uint32_t i = p->block ? gw_home_session_find(l, p->session) : 0;
-    if (i != 0 && p->deliver.position != 0 && p->n != 0)
-        gw_home_refused(l, i, p);
+    if (i != 0 && p->deliver.position != 0) {
+        gw_home_session(l, i)->untaken--;
+        if (p->n != 0)
+            gw_home_refused(l, i, p);
+        gw_home_resume_waiting(l, i);
+    }
     if (p->block == 0)
         return;
     switch ((enum gw_lent)p->deliver.reserved) {
@@ -374,7 +438,7 @@ int gw_home_end_sessions(struct gw_lcore *l, struct gw_bytes bare, bool account_
     gw_home_account_hold(l, account);
     while (a->sessions != 0) {
         uint32_t i = a->sessions;
-        (void)end(l, i, account_gone ? GW_STREAM_NOT_AUTHORIZED : GW_STREAM_POLICY_VIOLATION);
+        (void)gw_home_end_connection(l, i, account_gone ? GW_STREAM_NOT_AUTHORIZED : GW_STREAM_POLICY_VIOLATION);
         gw_home_unbind(l, i);
         n++;
     }

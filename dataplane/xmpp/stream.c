@@ -213,10 +213,10 @@ static void count_error(struct gw_lcore *l, enum gw_stream_error e)
     }
 }
 
-static void enter_closing(struct gw_lcore *l, gw_conn c)
+static void enter_closing(struct gw_lcore *l, gw_conn c, bool keep)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    gw_edge_detach(l, c);
+    gw_edge_detach(l, c, keep);
     e->state = GW_EDGE_CLOSING;
     e->waits_us = l->now_us;
     gw_edge_set_deadline(l, c);
@@ -224,6 +224,13 @@ static void enter_closing(struct gw_lcore *l, gw_conn c)
         e->paused = 0;
         gw_edge_mark_dirty(l, c);
     }
+}
+
+/* What is nobody's fault, or ends only the connection, leaves a stream that can be resumed. */
+static bool is_resumable_after(enum gw_stream_error err)
+{
+    return err == GW_STREAM_CONNECTION_TIMEOUT || err == GW_STREAM_SYSTEM_SHUTDOWN ||
+           err == GW_STREAM_CONFLICT || err == GW_STREAM_RESOURCE_CONSTRAINT;
 }
 
 void gw_edge_stream_error(struct gw_lcore *l, gw_conn c, enum gw_stream_error err, const char *text)
@@ -254,8 +261,8 @@ void gw_edge_stream_error_with(struct gw_lcore *l, gw_conn c, enum gw_stream_err
         gw_text_str(&t, own_condition);
     gw_text_str(&t, "</stream:error></stream:stream>");
     gw_edge_write(l, c, gw_text_bytes(&t));
+    enter_closing(l, c, is_resumable_after(err));
     gw_edge_drop_held(l, c);
-    enter_closing(l, c);
     gw_tcp_shutdown(l->tcp, c);
 }
 
@@ -265,6 +272,18 @@ void gw_edge_stream_close(struct gw_lcore *l, gw_conn c)
     if (e->state == GW_EDGE_CLOSING)
         return;
     struct gw_bytes bye = e->header_sent ? GW_LIT("</stream:stream>") : gw_bytes(NULL, 0);
-    enter_closing(l, c);
+    enter_closing(l, c, false);
     gw_edge_answer_nonza(l, c, GW_ANSWER_LAST, bye);
+}
+
+void gw_edge_stream_lost(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (!e->resumable) {
+        gw_edge_stream_close(l, c);
+        return;
+    }
+    enter_closing(l, c, true);
+    gw_edge_drop_held(l, c);
+    gw_edge_answer_nonza(l, c, GW_ANSWER_LAST, GW_LIT("</stream:stream>"));
 }

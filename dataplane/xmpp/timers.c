@@ -9,13 +9,26 @@ static bool is_asked(const struct gw_edge_conn *e)
     return e->ping_outstanding || e->r_outstanding;
 }
 
+/* An answer comes behind what its client is still sending: while bytes arrive it may take longer, up to
+ * this many times. */
+#define SLOW_ANSWERS 8u
+
+static uint64_t answer_deadline(const struct gw_lcore *l, const struct gw_edge_conn *e)
+{
+    uint64_t us = l->cfg->ping_timeout_us;
+    bool decides = e->ping_outstanding && l->cfg->delivered_when_handed_over; /* unanswered() does */
+    uint64_t since = !decides && e->heard_us > e->waits_us ? e->heard_us : e->waits_us;
+    uint64_t last = e->waits_us + (SLOW_ANSWERS - 1) * us;
+    return (since < last ? since : last) + us;
+}
+
 static uint64_t deadline_of(const struct gw_lcore *l, const struct gw_edge_conn *e)
 {
     switch ((enum gw_edge_state)e->state) {
     case GW_EDGE_CLOSING:
         return e->waits_us + CLOSING_US;
     case GW_EDGE_BOUND:
-        return is_asked(e) ? e->waits_us + l->cfg->ping_timeout_us
+        return is_asked(e) ? answer_deadline(l, e)
                            : e->heard_us + l->cfg->ping_after_us;
     case GW_EDGE_HEADER:
     case GW_EDGE_FEATURES:

@@ -16,6 +16,7 @@
 #define OWN_SEALER    1001u /* a nonce thread that no lcore has */
 
 #define REPEAT_WINDOW_US UINT64_C(600000000)
+#define RESUME_TIMEOUT_US UINT64_C(3000000)
 
 enum { REPEATS_MAX = 1 << 16, CONNS_MAX = 64, ACCOUNTS_MAX = 64, REQUESTS_MAX = 256, NEIGHBOURS_MAX = 16 };
 
@@ -142,6 +143,7 @@ static void open_cores(struct broker *b)
                  .auth_timeout_us = 30000000,
                  .ping_after_us = b->cfg.ping_after_us,
                  .ping_timeout_us = b->cfg.ping_timeout_us,
+                 .resume_timeout_us = RESUME_TIMEOUT_US,
                  .conn_limit = CONNS_MAX,
                  .account_limit = ACCOUNTS_MAX,
                  .session_limit = CONNS_MAX,

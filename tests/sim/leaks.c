@@ -42,7 +42,8 @@ static const char *find_in_tcp(const struct gw_tcp *t)
 static const char *find_in_edge(const struct gw_lcore *l)
 {
     const struct gw_edge *g = l->edge;
-    if (g->bound_count > 0 || g->unbind_count > 0)
+    if (g->bound_count > 0 || g->unbind_count > 0 || g->drains.used_count > 0 ||
+        !is_whole(&g->drains))
         return "a bound session at the edge";
     if (g->dirty_head != 0 || g->waiting_head != 0)
         return "a connection on a list of the edge";

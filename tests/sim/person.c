@@ -281,8 +281,8 @@ static void send_again(struct person *p)
 static void come_online(struct person *p)
 {
     begin_session(p);
-    send_presence(p);
     send_again(p);
+    send_presence(p);
     ask(p);
 }
 
@@ -298,7 +298,8 @@ static void resumed(struct person *p, uint32_t h)
     p->all->counts.resumed++;
     p->sm = true;
     for (uint32_t i = 0; i < p->sent_count; i++) {
-        const struct sent *s = sent_at(p, i);
+        struct sent *s = sent_at(p, i);
+        s->refused = false; /* what was refused is tried again as well: it is not counted yet */
         if (s->message == NO_MESSAGE) {
             say(p, "<presence/>");
             continue;
@@ -362,6 +363,7 @@ static void give_up(struct person *p)
 static void take_refusal(struct person *p, const char *id)
 {
     uint32_t m = promises_find(p->all->promises, id);
+    trace(now(p), "u%u: %s is refused", p->number, id);
     for (uint32_t i = 0; i < p->sent_count; i++) {
         struct sent *s = sent_at(p, i);
         if (s->message != m || s->refused)

@@ -100,7 +100,11 @@ struct sim {
     X(fleeting, "stanzas that arrived and are not stored")            \
     X(vanished, "clients that went without a word")                   \
     X(deferred, "deliveries put off: the client did not read")        \
-    X(conflicts, "sessions replaced by a newer one")
+    X(conflicts, "sessions replaced by a newer one")                  \
+    X(resumed, "streams that went on over another connection")         \
+    X(restored, "of a process before")                                 \
+    X(expired, "sessions that nobody came back for")                   \
+    X(swept, "of a process before")
 
 struct totals {
 #define X(name, meaning) uint64_t name;
@@ -174,6 +178,10 @@ static void add_process(const struct sim *s)
         const struct gw_lcore *l = &broker_core(&s->broker, i)->l;
         totals.deferred += l->edge_count.deliveries_deferred;
         totals.conflicts += l->home_count.conflicts;
+        totals.resumed += l->edge_count.resumed;
+        totals.restored += l->home_count.restored;
+        totals.expired += l->home_count.detached_expired;
+        totals.swept += l->home_count.sessions_swept;
     }
 }
 

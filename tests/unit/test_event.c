@@ -41,6 +41,8 @@ static size_t pack_one_of_each(uint8_t *buf, size_t cap, struct gw_event events[
     events[3] = (struct gw_event){.kind = GW_EVENT_DISPLAYED, .id = GW_LIT("only an id")};
     events[5] = (struct gw_event){.kind = GW_EVENT_REPEATED, .time_us = 5, .from = GW_LIT("a@b"),
                                   .to = GW_LIT("c@d"), .id = GW_LIT("m-1")};
+    events[6] = (struct gw_event){.kind = GW_EVENT_COUNTED, .mailbox = {{6}}, .position = 41};
+    events[7] = (struct gw_event){.kind = GW_EVENT_FLOOR, .position = 7};
     size_t off = 0;
     for (int i = 0; i < GW_EVENT_COUNT; i++) {
         size_t before = off;
