@@ -226,7 +226,10 @@ bool gw_home_count(struct gw_lcore *l, struct gw_post *p)
         r->kept_wait = take_wait(l, p);
         return true;
     }
-    if (!append_count(l, i, p->seq))
+    /* One that has waited for the record while its connection went, and the stream went on: what a
+     * client has been told since is not taken back. */
+    uint32_t h = (int32_t)(r->h - p->seq) > 0 ? r->h : p->seq;
+    if (!append_count(l, i, h))
         return false;
     gw_home_enqueue(l, gw_home_session(l, i)->account, p);
     return true;
