@@ -314,11 +314,15 @@ uint32_t audit_send(struct audit *a, uint32_t flow, uint64_t now_us)
     return f->sent;
 }
 
-void audit_resend(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
+bool audit_resend(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)
 {
-    record_of(a, flow, number)->state |= RESENT;
+    struct record *r = record_of(a, flow, number);
+    if (r->state & REFUSED)
+        return false;
+    r->state |= RESENT;
     a->counts.resent++;
     log_id(a, now_us, "resent", flow, number);
+    return true;
 }
 
 void audit_acked(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us)

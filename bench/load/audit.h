@@ -83,7 +83,9 @@ uint64_t audit_lost(const struct audit *a);
 
 /* The next message of the flow: its number (from 1). */
 uint32_t audit_send(struct audit *a, uint32_t flow, uint64_t now_us);
-void audit_resend(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);
+/* It is to be sent once more, since no acknowledgement came. False: it need not, it was refused, and its
+ * sender knows. */
+bool audit_resend(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);
 void audit_acked(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);
 void audit_settled(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);
 void audit_refused(struct audit *a, uint32_t flow, uint32_t number, uint64_t now_us);

@@ -85,8 +85,8 @@ static void send_again(struct run *run, struct user *u)
             send_receipt(run, flow, number);
             continue;
         }
-        audit_resend(run->audit, flow, number, run->fleet.now_us);
-        send_message(run, flow, number);
+        if (audit_resend(run->audit, flow, number, run->fleet.now_us))
+            send_message(run, flow, number);
     }
 }
 

@@ -605,14 +605,24 @@ Test(load_audit, sent_again_may_come_again)
     send_some(a, 2);
     arrive(a, 1, 1, "s1");
     arrive(a, 2, 1, "s2");
-    audit_resend(a, 0, 1, 3);
-    audit_resend(a, 0, 2, 3);
+    cr_assert(audit_resend(a, 0, 1, 3));
+    cr_assert(audit_resend(a, 0, 2, 3));
     arrive(a, 1, 1, "s3");
     arrive(a, 2, 1, "s4");
     cr_assert_eq(audit_totals(a)->repeated, 2);
     cr_assert_eq(audit_totals(a)->duplicated + audit_totals(a)->reordered, 0);
     arrive(a, 2, 1, "s2");
     cr_assert_eq(audit_totals(a)->duplicated, 1, "the same copy twice in a session");
+    audit_free(&a);
+}
+
+Test(load_audit, refused_is_not_sent_again)
+{
+    struct audit *a = new_audit();
+    send_some(a, 1);
+    audit_refused(a, 0, 1, 2);
+    cr_assert_not(audit_resend(a, 0, 1, 3), "it may be stored now, and was refused");
+    cr_assert_eq(audit_totals(a)->resent, 0);
     audit_free(&a);
 }
 
