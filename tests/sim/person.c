@@ -873,10 +873,19 @@ void people_calm(struct people *all)
         all->persons[i].next_us = world_now_us(all->world);
 }
 
-bool people_are_settled(const struct people *all)
+/* One that was refused and is sent again with its stream is stored perhaps, as late as now. */
+static bool awaits_answer(struct person *p)
+{
+    for (uint32_t i = 0; i < p->sent_count; i++)
+        if (sent_at(p, i)->message != NO_MESSAGE && !sent_at(p, i)->refused)
+            return true;
+    return false;
+}
+
+bool people_are_settled(struct people *all)
 {
     for (unsigned i = 0; i < all->cfg.count; i++)
-        if (all->persons[i].state != ONLINE || !all->persons[i].reads)
+        if (all->persons[i].state != ONLINE || !all->persons[i].reads || awaits_answer(&all->persons[i]))
             return false;
     return true;
 }

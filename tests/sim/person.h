@@ -41,7 +41,7 @@ uint64_t people_next_us(const struct people *p);
 /* Faults are over: from now on all come online, stay, and send nothing new. */
 void people_calm(struct people *p);
 /* All are online, and nobody waits for an answer. */
-bool people_are_settled(const struct people *p);
+bool people_are_settled(struct people *p);
 /* All log off in order. */
 void people_go(struct people *p);
 bool people_are_gone(const struct people *p);
