@@ -15,16 +15,16 @@ static struct gw_event floor_event(const struct gw_lcore *l)
 }
 
 /* Bytes of events with `more`, and the floor. */
-static size_t events_bytes(const struct gw_lcore *l, size_t more)
+static size_t events_bytes(const struct gw_home *h, size_t more)
 {
-    struct gw_event e = floor_event(l);
-    return l->home->events_len + more + gw_event_packed_len(&e);
+    static const struct gw_event floor = {.kind = GW_EVENT_FLOOR};
+    return h->events_len + more + gw_event_packed_len(&floor);
 }
 
 /* Room that the EVENTS record will need at the end. */
-static size_t events_room(const struct gw_lcore *l, size_t more)
+static size_t events_room(const struct gw_home *h, size_t more)
 {
-    return gw_record_padded(sizeof(struct gw_record_head) + events_bytes(l, more));
+    return gw_record_padded(sizeof(struct gw_record_head) + events_bytes(h, more));
 }
 
 static bool begin(struct gw_lcore *l)
@@ -142,10 +142,11 @@ bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len)
     for (int try = 0; try < 2; try++) {
         if (h->segment_block == 0 && !begin(l))
             return false;
-        if (!h->segment_closed && events_bytes(l, event_len) <= GW_EVENTS_BYTES &&
-            gw_segment_fits(&h->writer, gw_record_padded(body_len) + events_room(l, event_len)))
+        if (!h->segment_closed && events_bytes(h, event_len) <= GW_EVENTS_BYTES &&
+            gw_segment_fits(&h->writer, gw_record_padded(body_len) + events_room(h, event_len)))
             return true;
-        if (h->writer.record_count == 0 && h->events_len == 0) /* an empty one does not hold it: nothing ever will */
+        /* An empty one does not hold it: nothing ever will. */
+        if (h->writer.record_count == 0 && h->events_len == 0)
             return false;
         if (gw_home_append(l) == 0)
             return false;

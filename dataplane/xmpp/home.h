@@ -309,7 +309,7 @@ void gw_home_sm(struct gw_lcore *l, struct gw_post *p);
 bool gw_home_count(struct gw_lcore *l, struct gw_post *p);
 bool gw_home_resume(struct gw_lcore *l, uint32_t account, struct gw_post *p);
 /* What they appended is durable. */
-void gw_home_counted(struct gw_lcore *l, struct gw_post *p);
+void gw_home_counted(struct gw_lcore *l, const struct gw_post *p);
 void gw_home_resume_durable(struct gw_lcore *l, struct gw_post *p);
 void gw_home_resume_refuse(struct gw_lcore *l, const struct gw_post *p, int err);
 /* Who has come back and waits: perhaps the old connection has let go now. */

@@ -142,7 +142,7 @@ static void answer_resume(struct gw_lcore *l, const struct gw_post *p, enum gw_r
     gw_post_answer(l, p->owner, &answer);
 }
 
-static void answer_counted(struct gw_lcore *l, const struct gw_post *p)
+void gw_home_counted(struct gw_lcore *l, const struct gw_post *p)
 {
     struct gw_post answer = {.op = GW_POST_COUNTED, .conn = p->conn, .seq = p->seq};
     gw_post_answer(l, p->from, &answer);
@@ -163,7 +163,7 @@ void gw_home_resumption_gone(struct gw_lcore *l, uint32_t i)
         if (p.op == GW_POST_SM)
             answer_enabled(l, &p, NULL);
         else
-            answer_counted(l, &p);
+            gw_home_counted(l, &p);
     }
     if (r->resume_wait != 0) {
         struct gw_post p = end_wait(l, &r->resume_wait);
@@ -217,7 +217,7 @@ bool gw_home_count(struct gw_lcore *l, struct gw_post *p)
     uint32_t i = gw_home_session_find(l, p->session);
     struct gw_resumption *r = i != 0 ? gw_home_resumption(l, gw_home_session(l, i)) : NULL;
     if (r == NULL) { /* it has ended, and its client is being told */
-        answer_counted(l, p);
+        gw_home_counted(l, p);
         return true;
     }
     /* What the count covers may have changed the record: a presence. */
@@ -233,11 +233,6 @@ bool gw_home_count(struct gw_lcore *l, struct gw_post *p)
         return false;
     gw_home_enqueue(l, gw_home_session(l, i)->account, p);
     return true;
-}
-
-void gw_home_counted(struct gw_lcore *l, struct gw_post *p)
-{
-    answer_counted(l, p);
 }
 
 static void keep_old_counts(struct gw_lcore *l)
