@@ -8,6 +8,7 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -19,19 +20,14 @@ BITS = {4: 24, 6: 64}
 DROPPED_PERCENT = 3
 WAIT_S = 10
 
-# Both ways, where the frames leave and enter the kernel: what is dropped has been on the cable.
-LOSSY = f"""
-table netdev lossy {{
-    chain out {{
-        type filter hook egress device "gw0" priority 0;
+# Both ways, between the two pairs. Not where frames leave the kernel: there its TCP is told of what
+# is dropped, and does not wait (a SYN-ACK that does not leave ends the request, unanswered).
+LOSSY = "table netdev lossy {" + "".join(f"""
+    chain {way} {{
+        type filter hook ingress device "{source}" priority 0;
         meta l4proto tcp numgen random mod 100 < {DROPPED_PERCENT} counter drop
-    }}
-    chain in {{
-        type filter hook ingress device "gw0" priority 0;
-        meta l4proto tcp numgen random mod 100 < {DROPPED_PERCENT} counter drop
-    }}
-}}
-"""
+        fwd to "{sink}"
+    }}""" for way, source, sink in (("out", "mid0", "mid1"), ("in", "mid1", "mid0"))) + "\n}\n"
 # Frames for us are not the kernel's as well: dropped behind the packet socket, before IP.
 OURS_ALONE = """
 table netdev ours {
@@ -57,7 +53,7 @@ class Cable:
         atexit.register(self.close)  # an interrupted test closes nothing
         try:
             self._enter(f"/run/netns/{self._name}")
-            self._lay(scrambled)
+            self._lay(lossy or scrambled)
             if lossy:
                 run("nft", "-f", "-", input=LOSSY.encode())
             if scrambled:
@@ -79,9 +75,9 @@ class Cable:
         if libc.setns(fd, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")
 
-    def _lay(self, scrambled):
+    def _lay(self, with_middle):
         run("ip", "link", "set", "lo", "up")
-        pairs = [("gw0", "mid0"), ("mid1", "gw1")] if scrambled else [("gw0", "gw1")]
+        pairs = [("gw0", "mid0"), ("mid1", "gw1")] if with_middle else [("gw0", "gw1")]
         for one, other in pairs:
             run("ip", "link", "add", one, "type", "veth", "peer", "name", other)
         for end in [end for pair in pairs for end in pair]:
@@ -110,13 +106,13 @@ class Cable:
                 for part in rule["rule"]["expr"] if "counter" in part]
 
     def close(self):
-        """Also ends the relay; returns how many frames it has reordered and repeated."""
+        """Also ends the relay; returns how many frames it has reordered, repeated and lost."""
         atexit.unregister(self.close)
         scrambled = None
         if self._relay is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 out, _ = self._relay.communicate(timeout=WAIT_S)  # its input ends, and so does it
-                scrambled = [int(n) for n in out.split()]
+                scrambled = json.loads(out)
             self._relay.kill()
             self._relay.wait()
         self._set(self._home)
@@ -131,6 +127,9 @@ HELD_PERCENT = 4      # of the frames: overtaken by up to HELD_FRAMES later ones
 HELD_FRAMES = 6
 HELD_S = 0.005        # at most
 REPEATED_PERCENT = 1
+WAITING_BYTES = 64 << 20  # of frames that the relay has not taken yet
+SO_RCVBUFFORCE = 33
+SOL_PACKET, PACKET_STATISTICS = 263, 6
 
 
 class Way:
@@ -139,7 +138,7 @@ class Way:
     def __init__(self, source, sink, random):
         self.source, self.sink, self.random = source, sink, random
         self.held = []  # frames, each with what may still overtake it and when it goes anyway
-        self.reordered = self.repeated = 0
+        self.reordered = self.repeated = self.refused = 0
 
     def take(self):
         frame, address = self.source.recvfrom(65536)
@@ -164,8 +163,15 @@ class Way:
             self.send(entry[0])
 
     def send(self, frame):
-        with contextlib.suppress(BlockingIOError, OSError):
-            self.sink.send(frame)  # a full device drops, as devices do
+        try:
+            self.sink.send(frame)
+        except OSError:
+            self.refused += 1
+
+    def lost(self):
+        """Frames that never came out: what overtakes and repeats must not lose as well."""
+        _, missed = struct.unpack("II", self.source.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        return missed + self.refused
 
 
 def relay():
@@ -173,6 +179,7 @@ def relay():
     ends = []
     for name in ("mid0", "mid1"):
         end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        end.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, WAITING_BYTES)
         end.bind((name, 3))
         ends.append(end)
     source = random.Random(1)
@@ -188,7 +195,8 @@ def relay():
                 way.take()
             now = time.monotonic()
             way.release(lambda entry: entry[2] <= now)
-    print(sum(way.reordered for way in ways), sum(way.repeated for way in ways))
+    print([sum(what(way) for way in ways) for what in
+           (lambda way: way.reordered, lambda way: way.repeated, Way.lost)])
 
 
 if __name__ == "__main__":

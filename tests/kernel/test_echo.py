@@ -12,7 +12,7 @@ from cable import OURS
 
 AT_ONCE = 64
 CHUNK = 65536
-LATE_BYTES = 300_000  # sent after the other side has closed
+LATE_BYTES = 1_000_000  # sent after the other side has closed
 
 
 def content(seed, length):
@@ -86,8 +86,8 @@ class Answers(Server):
 
 
 class Reset(Server):
-    """By clients, with something under way in both directions. Not where segments are lost, or
-    overtake each other: an RST that nothing follows leaves a connection that only keepalive ends."""
+    """By clients, with something under way in both directions. Not where segments are
+    lost: an RST that nothing follows leaves a connection that only keepalive ends."""
 
     async def test_resets(self):
         async def once(number):
@@ -130,7 +130,7 @@ class ClosesFirst(Server):
 
 for _wire in (wires.Clean, wires.Lossy, wires.Scrambled):
     for _family in (4, 6):
-        for _tests in (Answers, ClosesFirst) + ((Reset,) if _wire is wires.Clean else ()):
+        for _tests in (Answers, ClosesFirst) + ((Reset,) if _wire is not wires.Lossy else ()):
             _name = f"{_tests.__name__}{_wire.__name__}V{_family}"
             globals()[_name] = type(_name, (_tests, unittest.IsolatedAsyncioTestCase), {
                 "wire": _wire(), "family": _family, "__module__": __name__})

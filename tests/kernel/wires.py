@@ -39,6 +39,6 @@ class Scrambled:
         return cable.Cable(scrambled=True)
 
     def check(self, laid):
-        reordered, repeated = laid.close() or (0, 0)
-        if reordered == 0 or repeated == 0:
-            raise AssertionError(f"reordered {reordered}, repeated {repeated}")
+        reordered, repeated, lost = laid.close() or (0, 0, 0)
+        if reordered == 0 or repeated == 0 or lost != 0:
+            raise AssertionError(f"reordered {reordered}, repeated {repeated}, lost {lost}")
