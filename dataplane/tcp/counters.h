@@ -23,7 +23,7 @@
     X(drop_text_after_fin, "text after the peer's FIN")                                            \
     X(drop_text_window, "text beyond the receive window")                                          \
     X(drop_text_duplicate, "text that was already received")                                       \
-    X(drop_text_pieces, "out-of-order text beyond the limit of pieces")                            \
+    X(drop_text_pieces, "out-of-order text beyond a connection's share of pieces")                  \
     X(drop_text_memory, "text for which there was no block or piece")                              \
     X(drop_icmp_no_connection, "ICMP errors about no connection of ours")                          \
     X(drop_icmp_sequence, "ICMP errors that quote a segment not under way (RFC 5927)")             \
@@ -54,12 +54,14 @@
     X(time_wait_reused, "TIME-WAIT entries replaced by a new connection")                          \
     X(retransmits, "segments sent again")                                                          \
     X(rto_fired, "retransmission timeouts")                                                        \
+    X(ranges_not_split, "ranges under way treated as a whole for want of nodes")                    \
     X(recoveries, "fast recoveries entered")                                                       \
     X(tail_probes_sent, "tail loss probes (RFC 8985)")                                             \
     X(duplicates_reported, "acknowledgements that report a duplicate (RFC 2883)")                  \
     X(probes_sent, "zero-window probes")                                                           \
     X(keepalives_sent, "keepalive probes")                                                         \
     X(keepalives_expired, "connections ended because no keepalive probe was answered")             \
+    X(fin_wait_2_expired, "connections ended because the peer never closed its side")              \
     X(duplicate_acks_in, "duplicate acknowledgements")                                             \
     X(out_of_order_in, "segments kept because an earlier one was missing")                         \
     X(acks_delayed, "acknowledgements put off")                                                    \

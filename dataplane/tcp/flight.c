@@ -37,9 +37,13 @@ static uint32_t range_first(const struct gw_tcp *t, const struct conn *c)
     return c->flight_tail == 0 ? 0 : range_at(t, c->flight_tail)->next;
 }
 
+/* The last nodes are for connections that have few ranges: peers that report what they have in many
+ * small parts must not keep others from sending. */
 static bool can_add(const struct gw_tcp *t, const struct conn *c)
 {
-    return t->nodes.used_count < t->nodes.limit && cold_of(t, c)->range_count < TCP_RANGES_MAX;
+    uint32_t count = cold_of(t, c)->range_count;
+    uint32_t kept = count < TCP_RANGES_FEW ? 0 : t->nodes.limit / 8;
+    return count < TCP_RANGES_MAX && t->nodes.used_count < t->nodes.limit - kept;
 }
 
 /* Put a fresh node behind `prev`, or first when that is 0. */
@@ -76,8 +80,10 @@ static void drop_after(struct gw_tcp *t, struct conn *c, uint32_t prev)
 /* Cut range i in two at `at`. False without a node. */
 static bool split(struct gw_tcp *t, struct conn *c, uint32_t i, uint32_t at)
 {
-    if (!can_add(t, c))
+    if (!can_add(t, c)) {
+        COUNT(t, ranges_not_split);
         return false;
+    }
     uint32_t rest = gw_slab_alloc(&t->nodes);
     struct tcp_range *r = range_at(t, i);
     check(seq_lt(r->start, at) && seq_lt(at, r->end));

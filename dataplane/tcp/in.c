@@ -115,6 +115,13 @@ static bool is_old(const struct conn *c, const struct tcp_segment *s)
     return (int32_t)(s->opt.ts_val - c->ts_recent) < 0;
 }
 
+/* After 24 days without a segment the last timestamp says nothing (section 5.5): a clock of milliseconds
+ * has by then nearly come to where a later time looks like an earlier one. */
+static bool is_outdated(const struct gw_tcp *t, const struct conn *c)
+{
+    return t->now_coarse - c->heard >= TCP_TIMESTAMP_AGE_MAX;
+}
+
 static bool timestamp_ok(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
     if ((c->flags & CONN_TIMESTAMPS) == 0 || (s->flags & TCP_RST))
@@ -123,13 +130,15 @@ static bool timestamp_ok(struct gw_tcp *t, struct conn *c, const struct tcp_segm
         COUNT(t, drop_no_timestamp);
         return false;
     }
-    /* After 24 days without a segment the last timestamp says nothing (section 5.5). */
-    if (is_old(c, s) && t->now_coarse - c->heard < 24u * 86400u) {
-        COUNT(t, drop_paws);
+    if (!is_old(c, s) || is_outdated(t, c))
+        return true;
+    COUNT(t, drop_paws);
+    /* As outside of the window: two ends that both think so must not answer each other for ever. */
+    if (tcp_segment_span(s) > 0)
         tcp_ack_now(t, c);
-        return false;
-    }
-    return true;
+    else
+        tcp_challenge_ack(t, c);
+    return false;
 }
 
 /* RFC 9293 section 3.10.7.4, first: something of it lies in the window. */
@@ -197,18 +206,18 @@ static void after_ack(struct gw_tcp *t, struct conn *c)
         return;
     if (c->state == STATE_FIN_WAIT_1) {
         tcp_state_set(t, c, STATE_FIN_WAIT_2);
-        tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(t->now_us + TCP_FIN_WAIT_2_US));
+        tcp_fin_wait_start(t, c);
     } else if (c->state == STATE_CLOSING) {
         tcp_state_set(t, c, STATE_TIME_WAIT);
     }
     tcp_conn_end_if_done(t, c);
 }
 
-static void note_timestamp(struct conn *c, const struct tcp_segment *s)
+static void note_timestamp(const struct gw_tcp *t, struct conn *c, const struct tcp_segment *s)
 {
     /* RFC 7323 section 4.3: of what the last acknowledgement asked for, the newest. */
     if ((c->flags & CONN_TIMESTAMPS) && s->opt.has_timestamp && seq_leq(s->seq, c->rcv_acked) &&
-        !is_old(c, s))
+        (!is_old(c, s) || is_outdated(t, c)))
         c->ts_recent = s->opt.ts_val;
 }
 
@@ -234,7 +243,7 @@ static void synchronized_input(struct gw_tcp *t, struct conn *c, const struct tc
         COUNT(t, drop_no_ack);
         return;
     }
-    note_timestamp(c, s);
+    note_timestamp(t, c, s);
     c->heard = t->now_coarse;
     if (!tcp_ack_input(t, c, s))
         return;

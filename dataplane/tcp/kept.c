@@ -146,11 +146,19 @@ static bool memory_for_piece(const struct gw_tcp *t)
     return gw_arena_used_bytes(t->cfg.arena) < limit - limit / 4;
 }
 
+/* The last quarter of the pieces is for connections that keep few: those with many gaps must not take
+ * from others what lets them repair one. */
+static bool may_keep_piece(const struct gw_tcp *t, const struct cold *k)
+{
+    bool scarce = t->pieces.used_count >= t->pieces.limit - t->pieces.limit / 4;
+    return k->kept_count < (scarce ? TCP_PIECES_FEW : t->kept_count_max);
+}
+
 static uint32_t new_piece(struct gw_tcp *t, struct conn *c, uint32_t prev, uint32_t seq,
                           uint32_t len)
 {
     struct cold *k = cold_of(t, c);
-    if (k->kept_count >= t->kept_count_max) {
+    if (!may_keep_piece(t, k)) {
         COUNT(t, drop_text_pieces);
         return 0;
     }

@@ -28,7 +28,7 @@ static bool node_for_slice(const struct gw_tcp *t, const struct conn *c)
 /* Once half of the memory is used, what is queued on one connection may grow to a sixteenth of what is
  * free, so that something stays free however many there are that do not read; and whatever waits of
  * others, one with an empty queue may try. */
-static bool memory_for_copy(const struct gw_tcp *t, const struct conn *c, size_t len)
+static bool memory_for(const struct gw_tcp *t, const struct conn *c, size_t len)
 {
     const struct gw_arena *a = t->cfg.arena;
     size_t limit = gw_arena_limit_bytes(a), used = gw_arena_used_bytes(a);
@@ -77,7 +77,7 @@ static void link_slice(struct gw_tcp *t, struct conn *c, struct gw_slice s)
 
 int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
 {
-    if (!node_for_slice(t, c))
+    if (!node_for_slice(t, c) || !memory_for(t, c, s.len))
         return -ENOBUFS;
     link_slice(t, c, s);
     return 0;
@@ -121,7 +121,7 @@ int tcp_sendq_copy(struct gw_tcp *t, struct conn *c, const uint8_t *p, size_t le
         tail_fill(t, c, p, fill);
         return 0;
     }
-    if (rest > GW_ARENA_BLOCK_BYTES_MAX || !memory_for_copy(t, c, len))
+    if (rest > GW_ARENA_BLOCK_BYTES_MAX || !memory_for(t, c, len))
         return -ENOBUFS;
     gw_block b = 0;
     if (node_for_slice(t, c))

@@ -22,10 +22,10 @@
 /* Least time between two challenge ACKs of one connection: about 131 ms, in units of 2^9 ticks. */
 #define TCP_CHALLENGE_SHIFT   9u
 #define TCP_CHALLENGE_UNITS   4u
+/* RFC 7323 section 5.5, in the units of now_coarse. */
+#define TCP_TIMESTAMP_AGE_MAX ((uint32_t)(UINT64_C(24) * 86400 * 1000000 >> 20))
 #define TCP_EMIT_RETRY_US     UINT64_C(1000)
-/* Silence of a peer that owes a FIN. Longer than cookies keep text for nobody from being answered by
- * RST: what holds a peer up that long does not cost it its other connections. */
-#define TCP_FIN_WAIT_2_US     UINT64_C(300000000)
+#define TCP_FIN_WAIT_2_US     UINT64_C(60000000)
 /* Timeouts in a row that end a connection: R2 of RFC 9293 section 3.8.3. With a doubling from
  * 200 ms at least 100 s pass; SYNs are repeated for three minutes, answers to a SYN for one. */
 #define TCP_TIMEOUTS_MAX      10u
@@ -37,6 +37,8 @@
 #define TCP_KEEPALIVES        9u
 #define TCP_DUP_ACKS          3u
 #define TCP_RANGES_MAX        256u /* in flight, of one connection */
+#define TCP_RANGES_FEW        8u   /* more are made only while nodes are not short */
+#define TCP_PIECES_FEW        4u   /* likewise kept pieces */
 #define TCP_PEER_DELAY_US     UINT32_C(200000) /* how long a peer may delay the ACK of one segment */
 #define TCP_ACKS_OWED_MAX     64u
 #define TCP_BURST_SEGMENTS    16u /* of one connection in one turn of flush */
@@ -272,6 +274,8 @@ void tcp_rexmit_set(struct gw_tcp *t, struct conn *c, enum tcp_rexmit what, uint
 void tcp_rexmit_clear(struct conn *c);
 /* Begin to watch for the peer's silence. */
 void tcp_keepalive_start(struct gw_tcp *t, struct conn *c);
+/* In FIN-WAIT-2: begin anew to wait for the peer's text or FIN. */
+void tcp_fin_wait_start(struct gw_tcp *t, struct conn *c);
 /* The peer has acknowledged everything and says no more: when nothing else has a deadline either, the
  * node is taken out. Where many connections speak seldom, a node that fires for nothing would bring
  * each of them into the cache once more. */

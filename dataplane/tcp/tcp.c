@@ -72,6 +72,7 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     check(cfg->gso_bytes_max <= GW_TCP_GSO_BYTES_MAX);
     check(cfg->recv_window_bytes <= UINT32_C(1) << 29 && cfg->send_buffer_bytes <= 1u << 30);
     check(cfg->keepalive_us < GW_WHEEL_AHEAD_US && cfg->keepalive_next_us < GW_WHEEL_AHEAD_US);
+    check(cfg->fin_wait_2_us < GW_WHEEL_AHEAD_US);
     check(cfg->keepalive_probes <= TCP_UNANSWERED_MAX);
     struct gw_tcp *t = calloc(1, sizeof(*t));
     if (t == NULL)
@@ -88,6 +89,8 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
         t->cfg.keepalive_next_us = TCP_KEEPALIVE_NEXT_US;
     if (t->cfg.keepalive_probes == 0)
         t->cfg.keepalive_probes = TCP_KEEPALIVES;
+    if (t->cfg.fin_wait_2_us == 0)
+        t->cfg.fin_wait_2_us = TCP_FIN_WAIT_2_US;
     t->rcv_scale = scale_for(cfg->recv_window_bytes);
     t->kept_count_max = cfg->recv_window_bytes / 1024 + 16;
     t->iss_key = (struct gw_sipkey){derive(&cfg->key, "iss 0"), derive(&cfg->key, "iss 1")};

@@ -70,6 +70,8 @@ struct gw_tcp_config {
     uint64_t keepalive_us;      /* silence before the first probe, where asked for; 0: two hours */
     uint64_t keepalive_next_us; /* from one probe to the next; 0: 75 s */
     uint32_t keepalive_probes;  /* without an answer end the connection, at most 15; 0: nine */
+    /* FIN-WAIT-2: how long the peer may say nothing before the connection ends; 0: one minute. */
+    uint64_t fin_wait_2_us;
     /* Of several stacks on one port: whether the segments of such a connection come to this one. Asked
      * when a local port is drawn. NULL: all do. */
     bool (*lands_here)(void *ctx, const struct gw_tcp_tuple *t);
@@ -81,7 +83,8 @@ struct gw_tcp_config {
 enum gw_tcp_close_reason {
     GW_TCP_CLOSED_DONE,        /* both FINs sent and acknowledged */
     GW_TCP_CLOSED_RESET,       /* the peer's RST */
-    GW_TCP_CLOSED_TIMEOUT,     /* retransmission limit, RFC 9293 section 3.8.3 (R2), or keepalive */
+    GW_TCP_CLOSED_TIMEOUT,     /* retransmission limit, RFC 9293 section 3.8.3 (R2), keepalive, or
+                                * FIN-WAIT-2 */
     GW_TCP_CLOSED_ABORTED,     /* gw_tcp_abort */
     GW_TCP_CLOSED_REFUSED,     /* connect: RST in answer to our SYN */
     GW_TCP_CLOSED_UNREACHABLE, /* connect: hard ICMP error */
@@ -183,14 +186,16 @@ unsigned gw_tcp_flush(struct gw_tcp *t, uint64_t now_us);
 #define GW_TCP_DRAWN_PORT_FIRST 1024u
 #define GW_TCP_DRAWN_PORTS      (65536u - GW_TCP_DRAWN_PORT_FIRST)
 /* Active open. What is in TIME-WAIT between these addresses and ports makes room when timestamps tell the
- * old connection's segments from the new one's (RFC 6191): one second after its last. With local_port 0 a port is drawn (RFC 6056, algorithm 3) that is free between these
- * addresses and `lands_here`; -EADDRNOTAVAIL, counted, when none was found among the next few hundred.
+ * old connection's segments from the new one's (RFC 6191): one second after its last. With local_port 0 a
+ * port is drawn (RFC 6056, algorithm 3) that is free between these addresses, or else makes room like
+ * that, and `lands_here`; -EADDRNOTAVAIL, counted, when none was found among the next few hundred.
  * 0 and *out, or -EADDRINUSE, -ENOBUFS, -EINVAL (the remote address is no host's). */
 int gw_tcp_connect(struct gw_tcp *t, uint64_t now_us, const struct gw_tcp_tuple *tuple,
                    gw_conn *out);
 /* Append bytes to the stream. On success the block belongs to the stack and goes back to the arena
- * when acknowledged. -ENOBUFS: over send_buffer_bytes; -EPIPE: our side is closed. On error the
- * caller keeps the block. */
+ * when acknowledged. -ENOBUFS: over send_buffer_bytes, or over the connection's share of an arena of
+ * which half is used (a sixteenth of what is free, but an empty queue may always try); -EPIPE: our side
+ * is closed. On error the caller keeps the block. */
 int gw_tcp_send(struct gw_tcp *t, gw_conn c, struct gw_slice s);
 /* Copying variant for short answers; all or nothing. Fills up the last block where there is room. */
 int gw_tcp_send_copy(struct gw_tcp *t, gw_conn c, const void *p, size_t len);

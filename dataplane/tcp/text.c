@@ -145,6 +145,8 @@ void tcp_text_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
         tcp_kept_receive(t, c, x.seq, x.p, x.len);
         if (conn_is_dead(c))
             return;
+        if (c->state == STATE_FIN_WAIT_2)
+            tcp_fin_wait_start(t, c);
     }
     /* RFC 5681 section 4.2: gaps, filled or not, and repetitions are acknowledged at once. */
     if (early || gap || x.len < s->len)

@@ -116,14 +116,22 @@ static void rexmit_fire(struct gw_tcp *t, struct conn *c)
     }
 }
 
-/* A peer that owes us its FIN and says nothing. */
+/* Text puts the end off; acknowledgements alone, which any kernel sends for a program that hangs, do
+ * not. */
+void tcp_fin_wait_start(struct gw_tcp *t, struct conn *c)
+{
+    tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(t->now_us + t->cfg.fin_wait_2_us));
+}
+
+/* A peer that owes us its FIN and has nothing to say, unless it waits for our user to read. */
 static void fin_wait_fire(struct gw_tcp *t, struct conn *c)
 {
-    uint64_t heard_us = t->now_us - ((uint64_t)(t->now_coarse - c->heard) << 20);
-    if (t->now_us - heard_us >= TCP_FIN_WAIT_2_US)
-        tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
-    else
-        tcp_timer_set(t, c, TIMER_KEEP, gw_tick_at(heard_us + TCP_FIN_WAIT_2_US));
+    if (tcp_kept_unread(t, c) > 0) {
+        tcp_fin_wait_start(t, c);
+        return;
+    }
+    COUNT(t, fin_wait_2_expired);
+    tcp_conn_end(t, c, GW_TCP_CLOSED_TIMEOUT);
 }
 
 static bool keepalive_applies(const struct conn *c)

@@ -415,6 +415,9 @@ static void open_host(struct sim *s, unsigned number, uint32_t refuse_ppm)
         .gso_bytes_max = (uint32_t)PICK(w, 0, GW_TCP_GSO_BYTES_MAX),
         .mss_v4 = mss,
         .mss_v6 = mss,
+        /* Longer than cookies keep text for nobody from being answered by RST: every transfer has to
+         * end, and what holds a peer up that long must not cost it its other connections. */
+        .fin_wait_2_us = UINT64_C(300000000),
         .key = {s->seed, number},
         .arena = h->arena,
         .pages = GW_PAGES_SMALL,

@@ -428,6 +428,21 @@ Test(tcp_receive, kept_pieces_are_limited_and_the_gap_still_closes)
     script_drop(&s);
 }
 
+/* Who keeps few pieces finds some when others have many. */
+Test(tcp_receive, many_gaps_leave_pieces_to_others)
+{
+    struct script *s = script_open(&(struct script_config){.tcp = {.recv_piece_limit = 40}});
+    script_run(s, OPEN);
+    for (int i = 0; i < 60; i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "< A seq %d ack 1 len 1", 11 + 2 * i);
+        script_run(s, line, "! forget");
+    }
+    cr_assert_eq(script_tcp(s)->pieces.used_count, 30);
+    cr_assert_eq(counters(s)->drop_text_pieces, 30);
+    script_drop(&s);
+}
+
 Test(tcp_receive, resume_inside_of_a_pause_that_was_not_needed)
 {
     struct script *s = script_open(NULL);
@@ -504,6 +519,36 @@ Test(tcp_send, limits_and_errors)
     cr_assert_eq(gw_tcp_send(t, c, (struct gw_slice){b, 0, 0}), 0, "nothing to send: block taken");
     script_run(s, "< A seq 1 ack 61", "= acked 60", "! shutdown", "> FA seq 61 ack 1");
     cr_assert_eq(gw_tcp_send_copy(t, c, bytes, 1), -EPIPE);
+    script_drop(&s);
+}
+
+/* Once half of the arena is used a queue may grow to a sixteenth of what is free, and one that is empty
+ * may always begin. */
+Test(tcp_send, a_connection_has_its_share_of_the_arena)
+{
+    struct script *s = script_open(&(struct script_config){.tcp = {.send_buffer_bytes = 1 << 30}});
+    script_run(s, OPEN);
+    struct gw_tcp *t = script_tcp(s);
+    struct gw_arena *a = script_arena(s);
+    gw_conn c = conn_index(t, script_conn(s));
+    size_t limit = gw_arena_limit_bytes(a);
+    for (size_t used = 0; used < limit / 4 * 3; used += 1 << 20)
+        cr_assert_neq(gw_arena_get(a, 1 << 20), 0); /* of others; ends with the arena */
+    size_t share = limit / 4 / 16, sent = 0;
+    int err = 0;
+    for (; sent < limit; sent += 65536) {
+        gw_block b = gw_arena_get(a, 65536);
+        err = gw_tcp_send(t, c, (struct gw_slice){b, 0, 65536});
+        if (err != 0)
+            break;
+    }
+    cr_assert_eq(err, -ENOBUFS);
+    cr_assert_leq(sent, share);
+    cr_assert_geq(sent, share / 4 * 3);
+    cr_assert_eq(gw_tcp_queue(t, c).sent_end, sent, "what was refused is not queued");
+    static uint8_t copy[65536];
+    cr_assert_eq(gw_tcp_send_copy(t, c, copy, sizeof(copy)), -ENOBUFS);
+    script_run(s, "! forget");
     script_drop(&s);
 }
 
@@ -834,11 +879,33 @@ Test(tcp_close, unread_text_outlives_time_wait_and_its_rst)
     script_close(&s);
 }
 
+/* Its text puts the end off, and acknowledgements do not. */
 Test(tcp_close, a_peer_that_never_closes_is_given_up)
 {
     struct script *s = script_open(NULL);
-    script_run(s, OPEN, "! shutdown", "> FA seq 1 ack 1", "< A seq 1 ack 2", "+ 60s",
-               "< A seq 1 ack 2 len 1", "= data 1", "+ 41ms", "> A seq 2 ack 2", "+ 298s", "+ 5s",
+    script_run(s, OPEN, "! shutdown", "> FA seq 1 ack 1", "< A seq 1 ack 2", "+ 59s",
+               "< A seq 1 ack 2 len 1", "= data 1", "+ 41ms", "> A seq 2 ack 2", "+ 58s",
+               "< A seq 2 ack 2", "+ 1900ms", "+ 100ms", "= closed timeout");
+    cr_assert_eq(counters(s)->fin_wait_2_expired, 1);
+    script_close(&s);
+}
+
+Test(tcp_close, how_long_a_peer_may_not_close_is_configured)
+{
+    struct script *s =
+        script_open(&(struct script_config){.tcp = {.fin_wait_2_us = UINT64_C(5000000)}});
+    script_run(s, OPEN, "! shutdown", "> FA seq 1 ack 1", "< A seq 1 ack 2", "+ 4999ms", "+ 2ms",
+               "= closed timeout");
+    cr_assert_eq(counters(s)->fin_wait_2_expired, 1);
+    script_close(&s);
+}
+
+/* A peer that waits for our user to read is not to blame for its silence. */
+Test(tcp_close, a_peer_whose_text_is_not_read_is_not_given_up)
+{
+    struct script *s = script_open(NULL);
+    script_run(s, OPEN, "! shutdown", "> FA seq 1 ack 1", "! take 4", "< A seq 1 ack 2 len 10",
+               "= data 4", "+ 41ms", "> A seq 2 ack 11", "+ 300s", "! take 6", "! resume", "= data 6", "+ 61s",
                "= closed timeout");
     script_close(&s);
 }
@@ -936,6 +1003,45 @@ Test(tcp_close, time_wait_without_timestamps_is_waited_for)
     script_drop(&s);
 }
 
+static bool lands_on(void *port, const struct gw_tcp_tuple *t)
+{
+    return t->local_port == *(const uint16_t *)port;
+}
+
+/* Until every port that may be drawn was asked for. */
+static int connect_drawn(struct script *s, struct gw_tcp_tuple t, gw_conn *c)
+{
+    int err = -EADDRNOTAVAIL;
+    for (unsigned n = 0; n < GW_TCP_DRAWN_PORTS / 512 && err == -EADDRNOTAVAIL; n++) {
+        t.local_port = 0;
+        err = gw_tcp_connect(script_tcp(s), script_now_us(s), &t, c);
+    }
+    return err;
+}
+
+/* When no port is free, one is drawn whose TIME-WAIT may be ended, and not before it may. */
+Test(tcp_close, a_drawn_port_may_come_out_of_time_wait)
+{
+    static uint16_t only;
+    struct script *s = script_open(
+        &(struct script_config){.tcp = {.lands_here = lands_on, .lands_here_ctx = &only}});
+    script_run(s, CONNECT_AND_CLOSE(" ts 100"));
+    struct gw_tcp_tuple t = script_conn(s)->tuple;
+    only = t.local_port;
+    gw_conn c;
+    cr_assert_eq(connect_drawn(s, t, &c), -EADDRNOTAVAIL, "FIN-WAIT-1");
+    script_run(s, "< FA seq 1 ack 2 ts 150", "> A seq 2 ack 2", "= peer-closed", "= closed done",
+               "+ 900ms");
+    cr_assert_eq(connect_drawn(s, t, &c), -EADDRNOTAVAIL, "too early");
+    script_run(s, "+ 101ms");
+    cr_assert_eq(connect_drawn(s, t, &c), 0);
+    cr_assert_eq(gw_tcp_tuple(script_tcp(s), c).local_port, only);
+    cr_assert_eq(counters(s)->time_wait_reused, 1);
+    cr_assert_eq(script_tcp(s)->time_waits.used_count, 0);
+    cr_assert_eq(connect_drawn(s, t, &c), -EADDRNOTAVAIL, "SYN-SENT");
+    script_drop(&s);
+}
+
 /* ---- blind attacks (RFC 5961) and old segments (RFC 7323) ---- */
 
 Test(tcp_attack, rst_has_to_be_exact)
@@ -986,6 +1092,42 @@ Test(tcp_attack, old_segments_are_known_by_their_timestamp)
     cr_assert_eq(counters(s)->drop_paws, 1);
     cr_assert_eq(counters(s)->drop_no_timestamp, 1);
     script_drop(&s);
+}
+
+/* Two ends each of which finds the other's acknowledgements old must not answer each other for ever; what
+ * carries something is answered each time. */
+Test(tcp_attack, acknowledgements_with_an_old_timestamp_are_answered_at_a_limited_rate)
+{
+    struct script *s = script_open(NULL);
+    script_run(s, OPEN_TS, "< A seq 1 ack 1 ts 90", "> A seq 1 ack 1 ts 101", "< A seq 1 ack 1 ts 90",
+               "< A seq 1 ack 1 ts 91", "< A seq 1 ack 1 len 1 ts 91", "> A seq 1 ack 1 ts 101",
+               "< A seq 1 ack 1 len 1 ts 91", "> A seq 1 ack 1 ts 101", "+ 200ms",
+               "< A seq 1 ack 1 ts 92", "> A seq 1 ack 1 ts 101");
+    cr_assert_eq(counters(s)->drop_paws, 6);
+    cr_assert_eq(counters(s)->challenge_acks, 2);
+    cr_assert_eq(counters(s)->challenge_acks_held, 2);
+    script_drop(&s);
+}
+
+/* RFC 7323 section 5.5. A clock of milliseconds looks like an earlier one after 24.9 days: a client that
+ * was silent for so long is heard, and all that it says from then on. */
+static void heard_after(const char *silence, const char *ts, const char *next_ts)
+{
+    struct script *s = script_open(NULL);
+    char text[2][80];
+    snprintf(text[0], sizeof(text[0]), "< A seq 1 ack 1 len 10 ts %s", ts);
+    snprintf(text[1], sizeof(text[1]), "< A seq 11 ack 1 len 10 ts %s", next_ts);
+    script_run(s, OPEN_TS, silence, text[0], "= data 10", "+ 41ms", "! forget", text[1], "= data 10",
+               "+ 41ms", "! forget");
+    cr_assert_eq(counters(s)->drop_paws, 0);
+    script_drop(&s);
+}
+
+Test(tcp_attack, a_client_that_was_silent_for_weeks_is_heard)
+{
+    heard_after("+ 2073700s", "2073700101", "2073700142"); /* 24 days, and not yet half round */
+    heard_after("+ 2160000s", "2160000101", "2160000142"); /* 25 days: more than half round */
+    heard_after("+ 4000000s", "4000000101", "4000000142"); /* 46 days */
 }
 
 /* ---- the user's deadline ---- */
@@ -1075,6 +1217,18 @@ Test(tcp_cookie, is_not_guessed_changed_or_kept_for_long)
                "! forget", "< A seq 1 ack 1", "> R seq 1");
     cr_assert_eq(counters(s)->cookies_bad, 4);
     cr_assert_eq(counters(s)->cookies_redeemed, 0);
+    script_drop(&s);
+}
+
+/* Also while cookies are given out all the time, and when the two bits that tell the minute come again. */
+Test(tcp_cookie, is_too_old_after_three_minutes)
+{
+    struct script *s = flooded(65535);
+    script_run(s, "< S seq 0 win 1000 mss 1300", "> SA seq 0 ack 1", "+ 190s", "! forget", "! hold",
+               "< S seq 9 win 1000 port 39998", "< S seq 9 win 1000 port 39997", "! flush", "! forget",
+               "+ 5s", "! forget", "< A seq 1 ack 1", "+ 61s", "! forget", "< A seq 1 ack 1", "+ 64s", "! forget", "< A seq 1 ack 1");
+    cr_assert_eq(counters(s)->cookies_redeemed, 0);
+    cr_assert_eq(counters(s)->cookies_bad, 3);
     script_drop(&s);
 }
 

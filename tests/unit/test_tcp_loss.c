@@ -203,6 +203,24 @@ Test(tcp_rack, a_peer_cannot_make_us_keep_many_ranges)
     script_drop(&s);
 }
 
+/* Nor what others need for sending. */
+Test(tcp_rack, reports_in_small_parts_leave_nodes_to_others)
+{
+    struct script *s = script_open(&(struct script_config){.tcp = {.send_node_limit = 64}});
+    script_run(s, OPEN, TEN_SEGMENTS);
+    for (int i = 2; i < 400; i += 4) {
+        char line[100];
+        snprintf(line, sizeof(line), "< A seq 1 ack 1 block %d %d block %d %d", i, i + 1, i + 2,
+                 i + 3);
+        script_run(s, line, "! forget");
+    }
+    cr_assert_eq(script_tcp(s)->nodes.used_count, 64 - 8);
+    cr_assert_gt(gw_tcp_counters(script_tcp(s))->ranges_not_split, 0);
+    script_run(s, "< A seq 1 ack 10001", "= acked 10000");
+    cr_assert_eq(script_tcp(s)->nodes.used_count, 0);
+    script_drop(&s);
+}
+
 /* ---- the tail ---- */
 
 Test(tcp_tail, the_last_segment_is_repeated_after_two_round_trips)

@@ -171,6 +171,7 @@ static void open_end(struct end *e, uint8_t last)
                                 .recv_window_bytes = 65535,
                                 .send_buffer_bytes = 65535,
                                 .send_node_limit = 4096,
+                                .recv_piece_limit = 32768, /* the arena is what runs out */
                                 .mss_v4 = MTU - 40,
                                 .mss_v6 = MTU - 60,
                                 .key = {last, 4},
