@@ -3,6 +3,8 @@
 
 #include <strings.h>
 
+#include "xml_scan.h"
+
 /* What the second byte may be after each first byte: RFC 3629 section 4. */
 static int utf8_shape(uint8_t first, uint8_t *low, uint8_t *high)
 {
@@ -163,52 +165,78 @@ int gw_xml_reference(const uint8_t *p, size_t len, uint32_t *code)
     return len >= 2 && gw_xml_is_name_start(p[1]) ? GW_XML_REFERENCE_UNKNOWN : -1;
 }
 
-/* White space that is written as itself: a line end becomes \n, in attributes any becomes a space. */
-static size_t normalise_space(struct gw_bytes raw, size_t i, bool attribute, char *c)
+/* White space that is written as itself: a line end becomes \n, in attributes any becomes a space. Returns
+ * how many bytes it is. */
+static size_t normalise_space(struct gw_bytes raw, bool attribute, char *c)
 {
-    bool crlf = raw.p[i] == '\r' && i + 1 < raw.len && raw.p[i + 1] == '\n';
-    *c = attribute ? ' ' : raw.p[i] == '\r' ? '\n' : (char)raw.p[i];
+    bool crlf = raw.p[0] == '\r' && raw.len > 1 && raw.p[1] == '\n';
+    *c = attribute ? ' ' : '\n';
     return crlf ? 2 : 1;
 }
 
-static bool cdata_at(struct gw_bytes raw, size_t i)
+/* Bytes at the front of raw that stand for themselves. */
+static size_t plain_run(struct gw_bytes raw, bool attribute, bool cdata)
 {
-    return raw.len - i >= 9 && memcmp(raw.p + i, "<![CDATA[", 9) == 0;
+    const __m128i text = _mm_setr_epi8('&', '<', '\r', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i value = _mm_setr_epi8('&', '\r', '\n', '\t', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i section = _mm_setr_epi8(']', '\r', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const struct gw_xml_input in = {raw.p, raw.p + raw.len};
+    const uint8_t *stop = attribute ? gw_xml_find_any(&in, raw.p, value, 4)
+                          : cdata   ? gw_xml_find_any(&in, raw.p, section, 2)
+                                    : gw_xml_find_any(&in, raw.p, text, 3);
+    return (size_t)(stop - raw.p);
+}
+
+/* What begins with a byte that may not stand for itself. Returns how many are read; 0: not well-formed. */
+static size_t unescape_one(struct gw_bytes raw, bool attribute, bool *cdata, char put[4], int *put_len)
+{
+    uint32_t code;
+    *put_len = 1;
+    if (!*cdata && raw.p[0] == '&') {
+        int used = gw_xml_reference(raw.p, raw.len, &code);
+        if (used <= 0)
+            return 0;
+        *put_len = gw_utf8_put(code, put);
+        return (size_t)used;
+    }
+    if (!*cdata && raw.p[0] == '<') {
+        *put_len = 0;
+        *cdata = raw.len >= 9 && memcmp(raw.p, "<![CDATA[", 9) == 0;
+        return *cdata ? 9 : 0;
+    }
+    if (*cdata && raw.len >= 3 && memcmp(raw.p, "]]>", 3) == 0) {
+        *put_len = 0;
+        *cdata = false;
+        return 3;
+    }
+    if (raw.p[0] == ']') {
+        put[0] = ']';
+        return 1;
+    }
+    return normalise_space(raw, attribute, put);
 }
 
 int gw_xml_unescape(struct gw_bytes raw, bool attribute, char *out, size_t cap)
 {
     size_t n = 0;
     bool cdata = false;
-    for (size_t i = 0; i < raw.len;) {
+    while (raw.len > 0) {
         char put[4];
-        int put_len = 1;
-        uint32_t code;
-        if (!cdata && raw.p[i] == '&') {
-            int used = gw_xml_reference(raw.p + i, raw.len - i, &code);
-            if (used <= 0)
-                return -1;
-            put_len = gw_utf8_put(code, put);
-            i += (size_t)used;
-        } else if (!cdata && !attribute && raw.p[i] == '<') {
-            if (!cdata_at(raw, i))
-                return -1;
-            cdata = true;
-            i += 9;
-            continue;
-        } else if (cdata && raw.len - i >= 3 && memcmp(raw.p + i, "]]>", 3) == 0) {
-            cdata = false;
-            i += 3;
-            continue;
-        } else if (raw.p[i] == '\r' || (attribute && (raw.p[i] == '\n' || raw.p[i] == '\t'))) {
-            i += normalise_space(raw, i, attribute, put);
-        } else {
-            put[0] = (char)raw.p[i++];
-        }
-        if (cap - n < (size_t)put_len)
+        int put_len;
+        size_t run = plain_run(raw, attribute, cdata);
+        if (cap - n < run)
+            return -1;
+        memcpy(out + n, raw.p, run);
+        n += run;
+        raw = gw_bytes(raw.p + run, raw.len - run);
+        if (raw.len == 0)
+            break;
+        size_t used = unescape_one(raw, attribute, &cdata, put, &put_len);
+        if (used == 0 || cap - n < (size_t)put_len)
             return -1;
         memcpy(out + n, put, (size_t)put_len);
         n += (size_t)put_len;
+        raw = gw_bytes(raw.p + used, raw.len - used);
     }
     return (int)n;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finding the end of a unit that arrives in pieces, in a few bytes of state. */
 #include "xml.h"
+#include "xml_scan.h"
 
 enum state {
     TEXT,     /* outside tags */
@@ -82,12 +83,43 @@ static bool step(struct gw_xml_frame *f, uint8_t c, bool in_stream)
     return true;
 }
 
+/* The first byte from p on that step() has to see; it would pass over those before it. */
+static const uint8_t *skip_idle(const struct gw_xml_frame *f, const struct gw_xml_input *in,
+                                const uint8_t *p)
+{
+    const __m128i lt = _mm_setr_epi8('<', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i tag = _mm_setr_epi8('/', '\'', '"', '>', '<', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i value_1 = _mm_setr_epi8('\'', '<', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i value_2 = _mm_setr_epi8('"', '<', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m128i end = _mm_setr_epi8('>', '<', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    switch ((enum state)f->state) {
+    case TEXT:
+        return f->depth > 0 ? gw_xml_find_any(in, p, lt, 1) : p;
+    case START:
+        return gw_xml_find_any(in, p, tag, 5);
+    case QUOTE_1:
+        return gw_xml_find_any(in, p, value_1, 2);
+    case QUOTE_2:
+        return gw_xml_find_any(in, p, value_2, 2);
+    case END:
+        return gw_xml_find_any(in, p, end, 2);
+    case LT:
+    case START_END:
+    case BANG:
+    case CDATA:
+    case DECL:
+        break;
+    }
+    return p;
+}
+
 size_t gw_xml_frame_feed(struct gw_xml_frame *f, const uint8_t *p, size_t len, bool in_stream,
                          bool *whole)
 {
-    size_t used = 0;
+    const struct gw_xml_input in = {p, p + len};
+    const uint8_t *at = p;
     *whole = false;
-    while (used < len && !*whole)
-        *whole = step(f, p[used++], in_stream);
-    return used;
+    while (!*whole && at < in.end && (at = skip_idle(f, &in, at)) < in.end)
+        *whole = step(f, *at++, in_stream);
+    return (size_t)(at - p);
 }
