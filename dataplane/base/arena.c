@@ -161,6 +161,18 @@ gw_block gw_arena_get(struct gw_arena *a, size_t bytes)
     return chunk_take(a, c);
 }
 
+/* The next block is taken where this one was given back: it is in the cache. Not from a chunk that is
+ * less than half used: that is to become free. */
+static void favour(struct gw_arena *a, uint32_t c)
+{
+    struct chunk *ch = &a->chunks[c];
+    uint32_t *head = &a->room_head[ch->class];
+    if (*head == c || ch->used_count < class_block_count(ch->class) / 2)
+        return;
+    list_drop(a, head, c);
+    list_push(a, head, c);
+}
+
 void gw_arena_put(struct gw_arena *a, gw_block b)
 {
     if (b == 0)
@@ -180,6 +192,7 @@ void gw_arena_put(struct gw_arena *a, gw_block b)
         list_push(a, &a->room_head[ch->class], c);
     ch->used_count--;
     a->used_bytes -= class_bytes(ch->class);
+    favour(a, c);
     if (ch->used_count == 0) {
         list_drop(a, &a->room_head[ch->class], c);
         ch->class = CLASS_NONE;

@@ -60,4 +60,29 @@ static inline void gw_slab_free(struct gw_slab *s, uint32_t i)
     s->used_count--;
 }
 
+/* Counts an element as used that is not taken yet, for who may need one later and must not fail then.
+ * Precondition: one is free. */
+static inline void gw_slab_promise(struct gw_slab *s)
+{
+    check(s->used_count < s->limit);
+    s->used_count++;
+}
+
+/* Takes the element that was promised; never 0. */
+static inline uint32_t gw_slab_redeem(struct gw_slab *s)
+{
+    check(s->used_count > 0);
+    s->used_count--;
+    uint32_t i = gw_slab_alloc(s);
+    check(i != 0);
+    return i;
+}
+
+/* What was promised is not needed. */
+static inline void gw_slab_release(struct gw_slab *s)
+{
+    check(s->used_count > 0);
+    s->used_count--;
+}
+
 #endif

@@ -32,7 +32,7 @@ enum tcp_timer {
 
 enum conn_flag {
     CONN_DIRTY = 1 << 0,         /* on the list that flush works through */
-    CONN_ARMED = 1 << 1,         /* its wheel node is armed, for armed_at */
+    CONN_ARMED = 1 << 1,         /* its wheel node is armed */
     CONN_KNOWN = 1 << 2,         /* the user knows it: `closed` is owed */
     CONN_ACTIVE = 1 << 3,        /* opened by connect */
     CONN_TIMESTAMPS = 1 << 4,    /* RFC 7323 negotiated */
@@ -64,6 +64,14 @@ enum conn_flag {
     CONN_NAGLE = 1 << 30,        /* small segments wait */
 };
 
+/*
+ * Most connections have one slice queued and one range in flight, or nothing. These are held in the
+ * connection itself, and the nodes for them only promised: flight_tail is then TCP_OWN (the range is all
+ * from snd_una to snd_nxt, sent once, at sent_us), queue_tail is TCP_OWN with the slice's block (the
+ * slice is all that is queued).
+ */
+#define TCP_OWN UINT32_C(0x80000000)
+
 struct conn {
     struct gw_tcp_tuple tuple;
     uint32_t rcv_nxt;
@@ -77,7 +85,7 @@ struct conn {
     uint64_t acked; /* stream position of snd_una */
     uint32_t ts_recent;
     uint32_t heard;       /* coarse time of the peer's last segment */
-    uint32_t queue_tail;  /* ring of slices to send: the last, which points to the first */
+    uint32_t queue_tail;  /* ring of slices to send: the last, which points to the first; or TCP_OWN */
     uint32_t queue_bytes; /* from snd_una on */
     uint32_t flight_tail; /* ring of ranges in flight, likewise */
     uint32_t pipe;        /* of them neither lost nor SACKed, in sequence space */
@@ -86,7 +94,7 @@ struct conn {
     uint32_t srtt_us; /* 0: never measured */
     uint32_t rttvar_us;
     uint32_t rexmit_at;
-    uint32_t armed_at;
+    uint32_t sent_us; /* of the range in flight, with TCP_OWN */
     uint16_t mss; /* text bytes a segment, options already taken off */
     uint8_t snd_scale : 4, rcv_scale : 4;
     uint8_t backoff : 4, unanswered : 4; /* timeouts in a row, probes without an answer */
@@ -113,7 +121,10 @@ struct cold {
     uint32_t rack_rtt_us;  /* and how long it took; 0: nothing known of this flight */
     uint32_t rtt_us_min;   /* of this connection, 0: not measured */
     uint32_t tail_end;     /* snd_nxt when the tail loss probe left */
-    uint32_t cursor;       /* a slice of the queue where sending goes on, 0: none */
+    union {
+        uint32_t cursor;    /* a slice of the queue where sending goes on, 0: none */
+        uint32_t queue_off; /* with TCP_OWN: where the slice begins in its block */
+    };
     uint16_t kept_count;
     uint8_t rack_quarters; /* reordering window, in quarters of the least round-trip time, less one */
     uint8_t rack_keep;     /* recoveries until that shrinks again */

@@ -3,7 +3,8 @@
  * What is under way: ranges of sequence space in order, each with the time it was last sent and
  * whether it is lost, SACKed or sent more than once. SYN and FIN are in them like any byte, so one
  * mechanism repeats everything. What left in one pass is one range, so a connection that answers
- * requests has one, and an idle one none.
+ * requests has one, in the connection itself (TCP_OWN), and an idle one none. It moves to the node that
+ * it was promised when it stops being the only one of which nothing else is known.
  *
  * Nodes may run out, and one connection may not have many. Then precision is lost, never progress:
  * new bytes join the last range without a round-trip sample, a range that cannot be split is treated
@@ -32,9 +33,15 @@ static uint32_t range_after(const struct gw_tcp *t, const struct conn *c, uint32
     return i == c->flight_tail ? 0 : range_at(t, i)->next;
 }
 
+static bool is_own(const struct conn *c)
+{
+    return c->flight_tail == TCP_OWN;
+}
+
+/* The first that has a node, or 0. */
 static uint32_t range_first(const struct gw_tcp *t, const struct conn *c)
 {
-    return c->flight_tail == 0 ? 0 : range_at(t, c->flight_tail)->next;
+    return c->flight_tail == 0 || is_own(c) ? 0 : range_at(t, c->flight_tail)->next;
 }
 
 /* The last nodes are for connections that have few ranges: peers that report what they have in many
@@ -77,6 +84,37 @@ static void drop_after(struct gw_tcp *t, struct conn *c, uint32_t prev)
     gw_slab_free(&t->nodes, i);
 }
 
+static struct tcp_range own_range(const struct conn *c)
+{
+    return (struct tcp_range){.start = c->snd_una, .end = c->snd_nxt, .sent_us = c->sent_us};
+}
+
+static void own_begin(struct gw_tcp *t, struct conn *c)
+{
+    gw_slab_promise(&t->nodes);
+    cold_of(t, c)->range_count = 1;
+    c->flight_tail = TCP_OWN;
+    c->sent_us = (uint32_t)t->now_us;
+}
+
+static void own_drop(struct gw_tcp *t, struct conn *c)
+{
+    gw_slab_release(&t->nodes);
+    cold_of(t, c)->range_count = 0;
+    c->flight_tail = 0;
+}
+
+/* Every range has a node from here on. */
+static void unfold(struct gw_tcp *t, struct conn *c)
+{
+    if (!is_own(c))
+        return;
+    uint32_t i = gw_slab_redeem(&t->nodes);
+    *range_at(t, i) = own_range(c);
+    range_at(t, i)->next = i;
+    c->flight_tail = i;
+}
+
 /* Cut range i in two at `at`. False without a node. */
 static bool split(struct gw_tcp *t, struct conn *c, uint32_t i, uint32_t at)
 {
@@ -104,6 +142,11 @@ static void pipe_sub(struct conn *c, uint32_t bytes)
 static void check_walk(const struct gw_tcp *t, const struct conn *c)
 {
 #ifdef GW_CHECK_SLOW
+    if (is_own(c)) {
+        check(c->pipe == c->snd_nxt - c->snd_una && c->pipe > 0);
+        check(cold_of(t, c)->range_count == 1 && (c->flags & CONN_LOST) == 0);
+        return;
+    }
     uint32_t pipe = 0, count = 0, at = c->snd_una;
     bool lost = false;
     for (uint32_t i = range_first(t, c); i != 0; i = range_after(t, c, i), count++) {
@@ -124,10 +167,11 @@ static void check_walk(const struct gw_tcp *t, const struct conn *c)
 
 bool tcp_flight_has_room(const struct gw_tcp *t, const struct conn *c)
 {
-    return can_add(t, c) || (c->flight_tail != 0 && in_pipe(range_at(t, c->flight_tail)));
+    return can_add(t, c) || is_own(c) ||
+           (c->flight_tail != 0 && in_pipe(range_at(t, c->flight_tail)));
 }
 
-void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
+static void extend(struct gw_tcp *t, struct conn *c, uint32_t len)
 {
     uint32_t now = (uint32_t)t->now_us;
     struct tcp_range *last = c->flight_tail != 0 ? range_at(t, c->flight_tail) : NULL;
@@ -142,6 +186,16 @@ void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
         *range_at(t, i) =
             (struct tcp_range){.start = c->snd_nxt, .end = c->snd_nxt + len, .sent_us = now};
         link_after(t, c, c->flight_tail, i);
+    }
+}
+
+void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
+{
+    if (c->flight_tail == 0 && can_add(t, c)) {
+        own_begin(t, c);
+    } else if (!is_own(c) || c->sent_us != (uint32_t)t->now_us) {
+        unfold(t, c);
+        extend(t, c, len);
     }
     c->snd_nxt += len;
     c->pipe += len;
@@ -209,6 +263,7 @@ void tcp_flight_resent(struct gw_tcp *t, struct conn *c, uint32_t len)
 
 void tcp_flight_resend_last(struct gw_tcp *t, struct conn *c, uint32_t len)
 {
+    unfold(t, c);
     uint32_t i = c->flight_tail;
     struct tcp_range *r = range_at(t, i);
     if (len < range_len(r) && split(t, c, i, r->end - len))
@@ -242,8 +297,24 @@ static void note_arrival(struct gw_tcp *t, const struct tcp_range *r, uint32_t e
     }
 }
 
+static void own_acked(struct gw_tcp *t, struct conn *c, uint32_t ack, struct tcp_delivered *d)
+{
+    struct tcp_range r = own_range(c);
+    if (!seq_lt(r.start, ack))
+        return;
+    uint32_t end = seq_min(r.end, ack);
+    note_arrival(t, &r, end, d);
+    pipe_sub(c, end - r.start);
+    if (end == r.end)
+        own_drop(t, c);
+}
+
 void tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack, struct tcp_delivered *d)
 {
+    if (is_own(c)) {
+        own_acked(t, c, ack, d);
+        return;
+    }
     bool was_lost = false;
     while (c->flight_tail != 0) {
         struct tcp_range *r = range_at(t, range_first(t, c));
@@ -287,6 +358,7 @@ void tcp_flight_sack(struct gw_tcp *t, struct conn *c, struct tcp_sack block,
 {
     uint32_t prev = 0;
     bool was_lost = false;
+    unfold(t, c);
     for (uint32_t i = range_first(t, c); i != 0; prev = i, i = range_after(t, c, i)) {
         struct tcp_range *r = range_at(t, i);
         if (seq_leq(block.end, r->start))
@@ -327,6 +399,7 @@ static void lose(struct conn *c, struct tcp_range *r)
 
 void tcp_flight_lose_first(struct gw_tcp *t, struct conn *c, uint32_t len)
 {
+    unfold(t, c);
     uint32_t i = range_first(t, c);
     if (i == 0)
         return;
@@ -339,6 +412,7 @@ void tcp_flight_lose_first(struct gw_tcp *t, struct conn *c, uint32_t len)
 
 void tcp_flight_lose_all(struct gw_tcp *t, struct conn *c)
 {
+    unfold(t, c);
     uint32_t i = range_first(t, c), prev = 0;
     /* The next byte that the peer expects cannot have been SACKed: it has thrown away what it had. */
     bool reneged = i != 0 && (range_at(t, i)->flags & RANGE_SACKED);
@@ -365,6 +439,7 @@ uint32_t tcp_flight_lose_older(struct gw_tcp *t, struct conn *c, uint32_t sent_u
                                uint32_t patience_us)
 {
     uint32_t now = (uint32_t)t->now_us, wait_us = 0;
+    unfold(t, c);
     for (uint32_t i = range_first(t, c); i != 0; i = range_after(t, c, i)) {
         struct tcp_range *r = range_at(t, i);
         bool older = seq_lt(r->sent_us, sent_us) || (r->sent_us == sent_us && seq_lt(r->end, end));
@@ -382,11 +457,13 @@ uint32_t tcp_flight_lose_older(struct gw_tcp *t, struct conn *c, uint32_t sent_u
 
 uint32_t tcp_flight_oldest_us(const struct gw_tcp *t, const struct conn *c)
 {
-    return range_at(t, range_first(t, c))->sent_us;
+    return is_own(c) ? c->sent_us : range_at(t, range_first(t, c))->sent_us;
 }
 
 void tcp_flight_clear(struct gw_tcp *t, struct conn *c)
 {
+    if (is_own(c))
+        own_drop(t, c);
     while (c->flight_tail != 0)
         drop_after(t, c, c->flight_tail);
     c->pipe = 0;

@@ -389,19 +389,26 @@ static void expect_conns(const struct gw_tcp *t, const uint32_t *refs, unsigned 
         t->up.expect(t->up_ctx, refs[i]);
 }
 
+static gw_block last_block(const struct gw_tcp *t, const struct conn *c)
+{
+    if (c->queue_tail & TCP_OWN)
+        return c->queue_tail & ~TCP_OWN;
+    return node_at(t, c->queue_tail)->slice.block;
+}
+
 static void expect_nodes(const struct gw_tcp *t, const uint32_t *refs, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         const struct conn *c = conn_at(t, refs[i]);
-        if (c->flight_tail != 0)
+        if (c->flight_tail != 0 && c->flight_tail != TCP_OWN)
             gw_touch(node_at(t, c->flight_tail));
-        if (c->queue_tail != 0)
+        if (c->queue_tail != 0 && (c->queue_tail & TCP_OWN) == 0)
             gw_touch(node_at(t, c->queue_tail));
     }
     for (unsigned i = 0; i < count; i++) {
         const struct conn *c = conn_at(t, refs[i]);
         if (c->queue_tail != 0)
-            gw_touch(gw_arena_ptr(t->cfg.arena, node_at(t, c->queue_tail)->slice.block));
+            gw_touch(gw_arena_ptr(t->cfg.arena, last_block(t, c)));
     }
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes from snd_una on: a ring of slices of arena blocks. The first slice always begins at
- * snd_una; what is acknowledged goes back to the arena block by block.
+ * snd_una; what is acknowledged goes back to the arena block by block. A slice that is the only one is
+ * in the connection itself (TCP_OWN).
  */
 #include <errno.h>
 
@@ -47,6 +48,46 @@ static void cursor_drop(struct gw_tcp *t, struct conn *c, uint32_t i)
         k->cursor = 0;
 }
 
+static bool is_own(const struct conn *c)
+{
+    return (c->queue_tail & TCP_OWN) != 0;
+}
+
+static struct tcp_slice own_slice(const struct gw_tcp *t, const struct conn *c)
+{
+    return (struct tcp_slice){
+        .block = c->queue_tail & ~TCP_OWN, .off = cold_of(t, c)->queue_off, .len = c->queue_bytes};
+}
+
+/* The queue is empty, and there is a node: node_for_slice. */
+static void own_begin(struct gw_tcp *t, struct conn *c, struct gw_slice s)
+{
+    gw_slab_promise(&t->nodes);
+    c->queue_tail = TCP_OWN | s.block;
+    c->queue_bytes = s.len;
+    cold_of(t, c)->queue_off = s.off;
+}
+
+static void own_drop(struct gw_tcp *t, struct conn *c)
+{
+    gw_slab_release(&t->nodes);
+    gw_arena_put(t->cfg.arena, c->queue_tail & ~TCP_OWN);
+    c->queue_tail = 0;
+    cold_of(t, c)->cursor = 0;
+}
+
+/* Every slice has a node from here on. */
+static void unfold(struct gw_tcp *t, struct conn *c)
+{
+    if (!is_own(c))
+        return;
+    uint32_t i = gw_slab_redeem(&t->nodes);
+    *slice_at(t, i) = own_slice(t, c);
+    slice_at(t, i)->next = i;
+    c->queue_tail = i;
+    cold_of(t, c)->cursor = 0;
+}
+
 static void pop_first(struct gw_tcp *t, struct conn *c)
 {
     struct tcp_slice *last = slice_at(t, c->queue_tail);
@@ -63,14 +104,16 @@ static void pop_first(struct gw_tcp *t, struct conn *c)
 /* There is a node: node_for_slice. */
 static void link_slice(struct gw_tcp *t, struct conn *c, struct gw_slice s)
 {
+    if (c->queue_tail == 0) {
+        own_begin(t, c, s);
+        return;
+    }
+    unfold(t, c);
     uint32_t i = gw_slab_alloc(&t->nodes);
     struct tcp_slice *n = slice_at(t, i);
-    *n = (struct tcp_slice){.next = i, .block = s.block, .off = s.off, .len = s.len};
-    if (c->queue_tail != 0) {
-        struct tcp_slice *last = slice_at(t, c->queue_tail);
-        n->next = last->next;
-        last->next = i;
-    }
+    struct tcp_slice *last = slice_at(t, c->queue_tail);
+    *n = (struct tcp_slice){.next = last->next, .block = s.block, .off = s.off, .len = s.len};
+    last->next = i;
     c->queue_tail = i;
     c->queue_bytes += s.len;
 }
@@ -83,23 +126,29 @@ int tcp_sendq_append(struct gw_tcp *t, struct conn *c, struct gw_slice s)
     return 0;
 }
 
+static struct tcp_slice last_slice(const struct gw_tcp *t, const struct conn *c)
+{
+    return is_own(c) ? own_slice(t, c) : *slice_at(t, c->queue_tail);
+}
+
 /* Bytes that still fit behind the last slice, in its own block. */
 static uint32_t tail_room(const struct gw_tcp *t, const struct conn *c)
 {
     if (c->queue_tail == 0)
         return 0;
-    const struct tcp_slice *last = slice_at(t, c->queue_tail);
-    return (uint32_t)gw_arena_block_bytes(t->cfg.arena, last->block) - last->off - last->len;
+    struct tcp_slice last = last_slice(t, c);
+    return (uint32_t)gw_arena_block_bytes(t->cfg.arena, last.block) - last.off - last.len;
 }
 
 static void tail_fill(struct gw_tcp *t, struct conn *c, const uint8_t *p, uint32_t len)
 {
     if (len == 0)
         return;
-    struct tcp_slice *last = slice_at(t, c->queue_tail);
-    uint8_t *block = gw_arena_ptr(t->cfg.arena, last->block);
-    memcpy(block + last->off + last->len, p, len);
-    last->len += len;
+    struct tcp_slice last = last_slice(t, c);
+    uint8_t *block = gw_arena_ptr(t->cfg.arena, last.block);
+    memcpy(block + last.off + last.len, p, len);
+    if (!is_own(c))
+        slice_at(t, c->queue_tail)->len += len;
     c->queue_bytes += len;
 }
 
@@ -141,6 +190,12 @@ void tcp_sendq_release(struct gw_tcp *t, struct conn *c, uint32_t bytes)
 {
     check(bytes <= c->queue_bytes);
     c->queue_bytes -= bytes;
+    if (is_own(c)) {
+        cold_of(t, c)->queue_off += bytes;
+        if (c->queue_bytes == 0)
+            own_drop(t, c);
+        return;
+    }
     while (bytes > 0) {
         uint32_t i = slice_at(t, c->queue_tail)->next;
         struct tcp_slice *first = slice_at(t, i);
@@ -155,7 +210,7 @@ void tcp_sendq_release(struct gw_tcp *t, struct conn *c, uint32_t bytes)
     }
 }
 
-/* The slice that holds sequence number seq; *start is its first byte's. */
+/* The slice with a node that holds sequence number seq; *start is its first byte's. */
 static uint32_t find(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32_t *start)
 {
     uint32_t i = slice_at(t, c->queue_tail)->next;
@@ -187,6 +242,12 @@ uint32_t tcp_sendq_gather(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32
     if (len == 0)
         return 0;
     check(seq - c->snd_una + len <= c->queue_bytes);
+    if (is_own(c)) {
+        struct tcp_slice s = own_slice(t, c);
+        const uint8_t *block = gw_arena_ptr(t->cfg.arena, s.block);
+        pieces[(*count)++] = gw_bytes(block + s.off + (seq - c->snd_una), len);
+        return len;
+    }
     uint32_t start;
     uint32_t i = find(t, c, seq, &start);
     uint32_t skip = seq - start, got = 0;
@@ -204,6 +265,8 @@ uint32_t tcp_sendq_gather(struct gw_tcp *t, struct conn *c, uint32_t seq, uint32
 
 void tcp_sendq_clear(struct gw_tcp *t, struct conn *c)
 {
+    if (is_own(c))
+        own_drop(t, c);
     while (c->queue_tail != 0)
         pop_first(t, c);
     c->queue_bytes = 0;

@@ -74,6 +74,8 @@ int gw_tcp_open(struct gw_tcp **out, const struct gw_tcp_config *cfg,
     check(cfg->keepalive_us < GW_WHEEL_AHEAD_US && cfg->keepalive_next_us < GW_WHEEL_AHEAD_US);
     check(cfg->fin_wait_2_us < GW_WHEEL_AHEAD_US);
     check(cfg->keepalive_probes <= TCP_UNANSWERED_MAX);
+    /* Every block's index, of which the lowest are left out, is below TCP_OWN. */
+    check(gw_arena_limit_bytes(cfg->arena) / GW_ARENA_BLOCK_BYTES_MIN < TCP_OWN - (UINT32_C(1) << 16));
     struct gw_tcp *t = calloc(1, sizeof(*t));
     if (t == NULL)
         return -ENOMEM;

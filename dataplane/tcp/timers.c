@@ -8,10 +8,9 @@
 
 static void arm(struct gw_tcp *t, struct conn *c, uint32_t tick)
 {
-    if ((c->flags & CONN_ARMED) && !gw_tick_before(tick, c->armed_at))
+    if ((c->flags & CONN_ARMED) && !gw_tick_before(tick, cold_of(t, c)->node.tick))
         return;
     c->flags |= CONN_ARMED;
-    c->armed_at = tick;
     gw_wheel_set(&t->wheel, conn_index(t, c), tick);
 }
 

@@ -41,6 +41,46 @@ Test(slab, hands_out_each_index_once_until_full)
     gw_slab_close(&s);
 }
 
+Test(slab, keeps_what_it_has_promised)
+{
+    struct gw_slab s;
+    cr_assert_eq(gw_slab_open(&s, "test", 64, 3, GW_PAGES_SMALL), 0);
+    gw_slab_promise(&s);
+    gw_slab_promise(&s);
+    cr_assert_eq(gw_slab_alloc(&s), 1);
+    cr_assert_eq(s.used_count, 3, "what is promised counts");
+    cr_assert_eq(gw_slab_redeem(&s), 2);
+    gw_slab_release(&s);
+    cr_assert_eq(s.used_count, 2);
+    cr_assert_eq(gw_slab_alloc(&s), 3);
+    cr_assert_eq(gw_slab_alloc(&s), 0);
+    gw_slab_close(&s);
+}
+
+Test(arena, a_chunk_that_is_mostly_free_is_not_refilled)
+{
+    enum { BLOCKS = (2 << 20) / 65536 };
+    struct gw_arena *a;
+    gw_block old[BLOCKS], young[BLOCKS];
+    cr_assert_eq(gw_arena_open(&a, "test", 4 << 20, GW_PAGES_SMALL), 0);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        old[i] = gw_arena_get(a, 65536);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        young[i] = gw_arena_get(a, 65536);
+    gw_arena_put(a, old[0]);
+    gw_arena_put(a, young[0]);
+    gw_arena_put(a, old[1]);
+    cr_assert_eq(gw_arena_get(a, 65536), old[1], "the last that came back");
+    for (unsigned i = 1; i < BLOCKS - 2; i++)
+        gw_arena_put(a, old[i]);
+    gw_arena_put(a, young[1]);
+    gw_arena_put(a, old[BLOCKS - 2]);
+    cr_assert_eq(gw_arena_get(a, 65536), young[1], "not where most is free");
+    gw_arena_put(a, old[BLOCKS - 1]);
+    cr_assert_neq(gw_arena_get(a, 1 << 20), 0, "the chunk serves another size");
+    gw_arena_free(&a);
+}
+
 Test(arena, class_sizes)
 {
     struct gw_arena *a;
