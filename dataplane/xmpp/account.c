@@ -313,7 +313,9 @@ int gw_home_set_limits(struct gw_lcore *l, struct gw_bytes bare, uint32_t messag
 void gw_home_account_gone(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_account *a = gw_home_account(l, i);
-    if (a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_COUNTING)
+    if (a->state == GW_ACCOUNT_LOADING)
+        a->stale = true; /* its record may have been read before it went, or be that of a later account */
+    else
         a->state = GW_ACCOUNT_MISSING;
 }
 
@@ -350,7 +352,7 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_stor
 void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
 {
     struct gw_home_account *a = gw_home_account(l, i);
-    if (c->status != 0) {
+    if (c->status != 0 || a->state == GW_ACCOUNT_MISSING) {
         wake(l, i, GW_ACCOUNT_MISSING);
         return;
     }

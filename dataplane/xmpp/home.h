@@ -274,7 +274,7 @@ void gw_home_account_counted(struct gw_lcore *l, uint32_t account,
 /* Have the store count its mailbox, and what this sender has there, because of a record of that many
  * bytes; until then it is not READY. False: no memory. */
 bool gw_home_account_recount(struct gw_lcore *l, uint32_t account, uint16_t mark, uint32_t bytes);
-/* It was deleted: nothing goes to it any more. */
+/* Its record is deleted: nothing goes to it any more, also when it is just being loaded. */
 void gw_home_account_gone(struct gw_lcore *l, uint32_t account);
 unsigned gw_home_account_retry(struct gw_lcore *l);
 /* Something that held it is gone: it may be forgotten now. */
