@@ -66,6 +66,12 @@ uint64_t broker_wall_us(const struct broker *b)
     return world_now_us(b->world) + WALL_AHEAD_US;
 }
 
+void broker_tell_age(struct broker *b)
+{
+    if (b->cfg.mailbox_age_us > 0)
+        atomic_store(&b->expire_before_us, broker_wall_us(b) - b->cfg.mailbox_age_us);
+}
+
 static uint64_t store_clock(void *arg)
 {
     return broker_wall_us(arg);
@@ -149,6 +155,9 @@ static void open_cores(struct broker *b)
                  .session_limit = CONNS_MAX,
                  .mailbox_messages_max = b->cfg.mailbox_messages_max,
                  .mailbox_bytes_max = b->cfg.mailbox_bytes_max,
+                 .mailbox_age_us = b->cfg.mailbox_age_us,
+                 .expire_before_us = &b->expire_before_us,
+                 .mailbox_share_percent = b->cfg.mailbox_share_percent,
                  .repeats_limit = REPEATS_MAX,
                  .repeat_window_us = REPEAT_WINDOW_US,
                  .scram_iterations = GW_SCRAM_ITERATIONS_MIN,

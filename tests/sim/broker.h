@@ -7,6 +7,8 @@
 #ifndef SIM_BROKER_H
 #define SIM_BROKER_H
 
+#include <stdatomic.h>
+
 #include "../../dataplane/core.h"
 #include "../../storage/mem.h"
 #include "nic.h"
@@ -28,6 +30,8 @@ struct broker_config {
     uint64_t ping_after_us, ping_timeout_us;
     uint32_t mailbox_messages_max;
     uint64_t mailbox_bytes_max;
+    uint64_t mailbox_age_us; /* 0: messages live for ever */
+    unsigned mailbox_share_percent; /* of one sender; 0: all of it */
     uint64_t reserve_bytes;
 };
 
@@ -37,6 +41,7 @@ struct broker {
     struct nic *nic;
     struct gw_mem_disk *disk;
     uint64_t random; /* state of the lcores' random source */
+    _Atomic uint64_t expire_before_us; /* as broker_tell_age left it */
     char last_report[256]; /* what the store told its operator last */
 
     /* of the process that runs now; NULL: none does */
@@ -58,6 +63,9 @@ void broker_crash(struct broker *b, enum gw_mem_crash how);
 /* What the disk did when its process was still running, below the call that noticed: the rest of a
  * crash. */
 void broker_bury(struct broker *b);
+
+/* What is too old now, as the control thread would say it. */
+void broker_tell_age(struct broker *b);
 
 /* The wall clock that belongs to the world's. */
 uint64_t broker_wall_us(const struct broker *b);

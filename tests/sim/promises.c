@@ -19,7 +19,8 @@ struct arrived {
 
 /* A copy as the ledger knows it. */
 struct stored {
-    uint64_t position, delivered_us;
+    uint64_t position, accepted_us;
+    uint64_t ended_us; /* its removal was durable; 0: it waits */
 };
 
 struct message {
@@ -27,6 +28,7 @@ struct message {
     uint32_t number, body_len;
     uint32_t sent;
     bool acked, refused;
+    bool expired;
     bool overtaken; /* by a stanza that is not stored */
     unsigned arrived_count, stored_count;
     struct arrived arrived[COPIES_MAX];
@@ -40,11 +42,13 @@ struct flow {
     uint32_t arrived_max;            /* highest that has arrived */
     uint32_t session, session_max;   /* highest in this session, of those sent once */
     uint32_t stored_max;
+    uint32_t waiting; /* stored and not ended */
 };
 
 struct promises {
     unsigned persons;
     bool may_refuse;
+    struct promises_limits limits;
     struct gw_mailbox_id mailboxes[PERSONS_MAX];
     struct message *messages;
     uint32_t count, cap;
@@ -258,6 +262,18 @@ static void text(struct gw_bytes b, char *out, size_t cap)
     snprintf(out, cap, "%.*s", (int)b.len, (const char *)b.p);
 }
 
+static void check_room(const struct promises *p, const struct message *m)
+{
+    uint32_t waiting = 0, of_sender = p->flows[m->from][m->to].waiting;
+    for (unsigned i = 0; i < p->persons; i++)
+        waiting += p->flows[i][m->to].waiting;
+    if (waiting > p->limits.messages_max)
+        found(p, m, "is the %uth in its mailbox, which may hold %u", waiting, p->limits.messages_max);
+    if (m->from != m->to && of_sender > p->limits.share_max)
+        found(p, m, "is the %uth of its sender in the mailbox, whose share is %u", of_sender,
+              p->limits.share_max);
+}
+
 static void stored(struct promises *p, const struct gw_event *e)
 {
     char id[PROMISES_ID_BYTES];
@@ -279,8 +295,11 @@ static void stored(struct promises *p, const struct gw_event *e)
         found(p, m, "was stored after number %u", f->stored_max);
     if (m->number > f->stored_max)
         f->stored_max = m->number;
-    m->stored[m->stored_count++] = (struct stored){.position = e->position};
+    m->stored[m->stored_count++] =
+        (struct stored){.position = e->position, .accepted_us = e->time_us};
     p->counts.stored++;
+    f->waiting++;
+    check_room(p, m);
 }
 
 /* Positions of different mailboxes may be equal: the recipient decides. */
@@ -296,7 +315,16 @@ static struct stored *copy_at(struct promises *p, unsigned to, uint64_t position
     return NULL;
 }
 
-static void delivered(struct promises *p, const struct gw_event *e, uint64_t durable_us)
+static void expired(struct promises *p, struct message *m, const struct stored *copy, uint64_t now_us)
+{
+    if (p->limits.age_us == 0 || now_us < copy->accepted_us + p->limits.age_us)
+        found(p, m, "expired when it was not too old");
+    p->counts.expired += !m->expired;
+    m->expired = true;
+}
+
+/* Delivered, or too old. */
+static void ended(struct promises *p, const struct gw_event *e, uint64_t durable_us)
 {
     struct message *m;
     unsigned to = 0;
@@ -304,21 +332,28 @@ static void delivered(struct promises *p, const struct gw_event *e, uint64_t dur
         to++;
     struct stored *copy = to < p->persons ? copy_at(p, to, e->position, &m) : NULL;
     if (copy == NULL) {
-        p->found(p->found_arg, "the ledger has a delivery of what was not stored");
+        p->found(p->found_arg, "the ledger has an end of what was not stored");
         return;
     }
-    if (copy->delivered_us != 0)
+    bool again = copy->ended_us != 0, aged = e->kind == GW_EVENT_EXPIRED;
+    if (aged)
+        expired(p, m, copy, e->time_us);
+    /* It may become too old while it is under way: then both are true. */
+    if (again && !aged && !m->expired)
         found(p, m, "was delivered twice from position %" PRIu64, e->position);
-    copy->delivered_us = durable_us;
-    p->counts.delivered++;
+    if (again)
+        return;
+    copy->ended_us = durable_us;
+    p->flows[m->from][m->to].waiting--;
+    p->counts.delivered += !aged;
 }
 
 void promises_event(struct promises *p, const struct gw_event *e, uint64_t durable_us)
 {
     if (e->kind == GW_EVENT_STORED)
         stored(p, e);
-    else if (e->kind == GW_EVENT_DELIVERED)
-        delivered(p, e, durable_us);
+    else if (gw_event_ends(e->kind))
+        ended(p, e, durable_us);
     else if (e->kind == GW_EVENT_REPEATED)
         p->counts.repeated++;
 }
@@ -334,13 +369,13 @@ static const char *missing(const struct message *m)
 {
     if (m->sent > 0 && !m->acked && !m->refused)
         return "it is neither acknowledged nor refused";
-    if (m->acked && !m->refused && m->arrived_count == 0)
+    if (m->acked && !m->refused && m->arrived_count == 0 && !m->expired)
         return m->stored_count > 0 ? "it is stored and acknowledged, and has not come"
                                    : "it is acknowledged, and has neither come nor is in the ledger";
     if (m->acked && !m->refused && m->stored_count == 0)
         return "it is acknowledged, and not in the ledger";
     for (unsigned i = 0; i < m->stored_count; i++)
-        if (m->stored[i].delivered_us == 0)
+        if (m->stored[i].ended_us == 0)
             return "the ledger has it stored and not delivered";
     return NULL;
 }
@@ -375,12 +410,12 @@ static void judge_message(const struct promises *p, const struct message *m)
     if (m->refused && m->sent == 1 && (m->stored_count > 0 || m->arrived_count > 0))
         found(p, m, "was refused and stored all the same");
     /* Refused ones never come, as their sender may not have known yet. */
-    if (m->overtaken && !m->refused && is_in_order(p, m))
+    if (m->overtaken && !m->refused && !m->expired && is_in_order(p, m))
         found(p, m, "came behind a stanza that is not stored and was sent after it");
-    if (m->arrived_count != m->stored_count)
+    if (m->arrived_count > m->stored_count || (m->arrived_count < m->stored_count && !m->expired))
         found(p, m, "came in %u copies and was stored in %u", m->arrived_count, m->stored_count);
-    if (m->stored_count == 1 && m->stored[0].delivered_us != 0 &&
-        m->stored[0].delivered_us < m->last_session_us)
+    if (m->stored_count == 1 && m->stored[0].ended_us != 0 &&
+        m->stored[0].ended_us < m->last_session_us)
         found(p, m, "came in a session that began after its removal was durable");
 }
 
@@ -406,7 +441,13 @@ struct promises *promises_new(unsigned persons, bool may_refuse,
     p->may_refuse = may_refuse;
     p->found = found_fn;
     p->found_arg = arg;
+    p->limits = (struct promises_limits){.messages_max = UINT32_MAX, .share_max = UINT32_MAX};
     return p;
+}
+
+void promises_limits(struct promises *p, const struct promises_limits *limits)
+{
+    p->limits = *limits;
 }
 
 void promises_free(struct promises **p)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the simulated clients were promised, and whether it was kept: every acknowledged message
- * arrives; once, or once more with the same stanza-id in a later session, or once for each time that
+ * arrives, unless it becomes too old before; once, or once more with the same stanza-id in a later session, or once for each time that
  * it was sent; in order; and the ledger says the same. What was broken is found by words.
  */
 #ifndef SIM_PROMISES_H
@@ -22,6 +22,14 @@ struct promises;
 struct promises *promises_new(unsigned persons, bool may_refuse,
                               void (*found)(void *arg, const char *what), void *arg);
 void promises_free(struct promises **p);
+
+/* What the broker may do with what waits, and must not exceed, by what the ledger says. */
+struct promises_limits {
+    uint64_t age_us;       /* a message that is older may expire; 0: none may */
+    uint32_t messages_max; /* in a mailbox */
+    uint32_t share_max;    /* of these, of one sender that is not its owner */
+};
+void promises_limits(struct promises *p, const struct promises_limits *limits);
 
 /* A message to be sent; its number here. */
 uint32_t promises_add(struct promises *p, unsigned from, unsigned to, uint32_t body_len);
@@ -68,7 +76,7 @@ void promises_judge(struct promises *p);
 
 struct promises_counts {
     uint32_t messages, sent, acked, refused, received, redelivered, repeated, stored, delivered;
-    uint32_t fleeting;
+    uint32_t fleeting, expired;
 };
 struct promises_counts promises_counts(const struct promises *p);
 

@@ -95,6 +95,10 @@ struct sim {
     X(two_lcores, "runs with two lcores")                             \
     X(messages, "messages")                                           \
     X(refused, "messages that were refused")                          \
+    X(shares, "because their sender had its share of a mailbox")      \
+    X(recounts, "mailboxes that were counted again")                  \
+    X(aged, "messages that became too old and were removed")          \
+    X(aged_unread, "or left out when they were read")                 \
     X(redelivered, "deliveries repeated with the same stanza-id")     \
     X(repeated, "messages sent twice and stored once")                \
     X(fleeting, "stanzas that arrived and are not stored")            \
@@ -182,6 +186,10 @@ static void add_process(const struct sim *s)
         totals.restored += l->home_count.restored;
         totals.expired += l->home_count.detached_expired;
         totals.swept += l->home_count.sessions_swept;
+        totals.aged += l->home_count.expired;
+        totals.aged_unread += l->home_count.expired_unread;
+        totals.shares += l->home_count.refused_share;
+        totals.recounts += l->home_count.recounts;
     }
 }
 
@@ -240,6 +248,7 @@ static unsigned run_actor(struct sim *s, enum actor_number n)
     case CORE_1:
         if (s->stopping)
             (void)gw_edge_shutdown(&broker_core(&s->broker, n - CORE_0)->l);
+        broker_tell_age(&s->broker);
         return gw_core_pass(broker_core(&s->broker, n - CORE_0), now_us(s),
                             broker_wall_us(&s->broker));
     case COMMIT:
@@ -570,6 +579,11 @@ static void open_people(struct sim *s, const struct broker_config *b)
                       b->mailbox_bytes_max < BYTES_ENOUGH || b->arena_bytes < MUCH_MEMORY ||
                       s->plan.fails || s->plan.fills;
     s->promises = promises_new(cfg.count, may_refuse, finding, s);
+    promises_limits(s->promises, &(struct promises_limits){
+        .age_us = b->mailbox_age_us,
+        .messages_max = b->mailbox_messages_max,
+        .share_max = b->mailbox_messages_max * (b->mailbox_share_percent ? b->mailbox_share_percent : 100) / 100,
+    });
     s->people = people_new(w, s->nics[1], s->promises, &cfg);
     people_on_fault(s->people, finding, s);
 }
@@ -613,6 +627,8 @@ static void open_sim(struct sim *s, uint64_t seed)
         .ping_timeout_us = 15 * SECOND_US,
         .mailbox_messages_max = (uint32_t)PICK(w, 20, 100000, 100000),
         .mailbox_bytes_max = PICK(w, 60000, BYTES_ENOUGH, BYTES_ENOUGH),
+        .mailbox_age_us = PICK(w, 0, 0, 1, 5, 60) * SECOND_US,
+        .mailbox_share_percent = (unsigned)PICK(w, 0, 10, 50),
         .reserve_bytes = 1 << 20,
     };
     make_plan(s);
