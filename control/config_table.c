@@ -62,7 +62,7 @@ const struct setting config_settings[] = {
            "pause longer and longer up to a bound (laptops, CI)."),
     FLAG("dataplane", huge_pages, "true",
          "Use 2 MiB pages when the system has any free. Without them everything works, slower."),
-    NUMBER("dataplane", memory_mib, "256", 16, 1048576,
+    NUMBER("dataplane", memory_mib, "256", 32, 1048576,
            "Memory of each polled core for data on its way, in MiB, reserved at start."),
     NUMBER("dataplane", connection_limit, "20000", 1, 16000000,
            "Connections of the whole broker; memory for all of them is reserved at start."),

@@ -8,6 +8,7 @@
 
 #define CHUNK_BYTES ((size_t)2 << 20)
 #define CLASS_COUNT 15 /* 64 B << 0 .. 64 B << 14 = 1 MiB */
+_Static_assert(CHUNK_BYTES * CLASS_COUNT == GW_ARENA_FAIR_BYTES, "a chunk for each class");
 #define CLASS_NONE  0xff
 #define NIL         UINT32_MAX
 
@@ -30,8 +31,10 @@ struct gw_arena {
     struct gw_arena_view view; /* first: see gw_arena_ptr */
     struct gw_region region;
     uint32_t chunk_count;
-    uint32_t pool_head;
+    uint32_t pool_head, pool_count;
+    uint32_t owed_count; /* of the pool's: one for each class that has none, see chunk_claim */
     uint32_t room_head[CLASS_COUNT];
+    uint32_t class_chunks[CLASS_COUNT];
     size_t used_bytes;
     struct chunk chunks[];
 };
@@ -84,6 +87,12 @@ static void list_drop(struct gw_arena *a, uint32_t *head, uint32_t c)
         a->chunks[ch->next].prev = ch->prev;
 }
 
+/* Chunk 0 is none. */
+static bool is_fair(const struct gw_arena *a)
+{
+    return a->chunk_count > CLASS_COUNT;
+}
+
 int gw_arena_open(struct gw_arena **out, const char *name, size_t bytes, enum gw_region_pages pages)
 {
     /* Chunk 0 is left out, so that block index 0 can mean "none". */
@@ -100,6 +109,8 @@ int gw_arena_open(struct gw_arena **out, const char *name, size_t bytes, enum gw
     a->view.base = (uint8_t *)a->region.base - CHUNK_BYTES;
     a->chunk_count = (uint32_t)count + 1;
     a->pool_head = NIL;
+    a->pool_count = (uint32_t)count;
+    a->owed_count = is_fair(a) ? CLASS_COUNT : 0;
     for (unsigned i = 0; i < CLASS_COUNT; i++)
         a->room_head[i] = NIL;
     for (uint32_t c = a->chunk_count - 1; c >= 1; c--) {
@@ -119,16 +130,34 @@ void gw_arena_free(struct gw_arena **a)
     *a = NULL;
 }
 
-/* Take a chunk from the pool for this class; NIL when there is none. */
+/* Take a chunk from the pool for this class; NIL when there is none for it. Each class gets its first,
+ * whatever the others have taken: else some blocks that stay, one in each chunk, starve all sizes that
+ * nobody happened to use before. */
 static uint32_t chunk_claim(struct gw_arena *a, unsigned class)
 {
     uint32_t c = a->pool_head;
-    if (c == NIL)
+    bool first = a->class_chunks[class] == 0;
+    if (c == NIL || (!first && a->pool_count <= a->owed_count))
         return NIL;
     list_drop(a, &a->pool_head, c);
+    a->pool_count--;
+    a->class_chunks[class]++;
+    if (first && is_fair(a))
+        a->owed_count--;
     a->chunks[c] = (struct chunk){.class = (uint8_t)class};
     list_push(a, &a->room_head[class], c);
     return c;
+}
+
+static void chunk_return(struct gw_arena *a, uint32_t c)
+{
+    struct chunk *ch = &a->chunks[c];
+    list_drop(a, &a->room_head[ch->class], c);
+    if (--a->class_chunks[ch->class] == 0 && is_fair(a))
+        a->owed_count++;
+    a->pool_count++;
+    ch->class = CLASS_NONE;
+    list_push(a, &a->pool_head, c);
 }
 
 static gw_block chunk_take(struct gw_arena *a, uint32_t c)
@@ -193,11 +222,8 @@ void gw_arena_put(struct gw_arena *a, gw_block b)
     ch->used_count--;
     a->used_bytes -= class_bytes(ch->class);
     favour(a, c);
-    if (ch->used_count == 0) {
-        list_drop(a, &a->room_head[ch->class], c);
-        ch->class = CLASS_NONE;
-        list_push(a, &a->pool_head, c);
-    }
+    if (ch->used_count == 0)
+        chunk_return(a, c);
 }
 
 size_t gw_arena_block_bytes(const struct gw_arena *a, gw_block b)

@@ -5,7 +5,8 @@
  *
  * The arena is cut into 2 MiB chunks; a chunk belongs to one size class while any of its blocks is
  * used and returns to the common pool when the last is freed, so that a burst of one size does not
- * starve another for ever. One thread owns an arena: only it allocates and frees. Other threads may
+ * starve another for ever. In an arena of GW_ARENA_FAIR_BYTES or more each class can have a chunk at any
+ * time, however much the others use. One thread owns an arena: only it allocates and frees. Other threads may
  * read or write a block that they were handed and give the index back by a message.
  */
 #ifndef GW_BASE_ARENA_H
@@ -18,6 +19,7 @@
 
 #define GW_ARENA_BLOCK_BYTES_MIN 64u
 #define GW_ARENA_BLOCK_BYTES_MAX (1u << 20)
+#define GW_ARENA_FAIR_BYTES      (30u << 20)
 
 /* Index of a block, in units of 64 bytes from the arena's base. 0 is none. */
 typedef uint32_t gw_block;

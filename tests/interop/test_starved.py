@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A broker with little memory (dataplane.memory_mib=24), and clients that ask and never read: some
+"""A broker with little memory (dataplane.memory_mib=32), and clients that ask and never read: some
 of them lose their connection, nobody's session stays behind, and the next client is served."""
 
 import socket

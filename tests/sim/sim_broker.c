@@ -619,7 +619,7 @@ static void open_sim(struct sim *s, uint64_t seed)
         .seed = world_random(w, UINT64_MAX),
         .lcores = 1 + (unsigned)world_random(w, BROKER_LCORES_MAX),
         .mtu = (uint16_t)PICK(w, 576, 1500, 1500, 9000),
-        .arena_bytes = PICK(w, 24 << 20, MUCH_MEMORY, MUCH_MEMORY, MUCH_MEMORY),
+        .arena_bytes = PICK(w, 32 << 20, MUCH_MEMORY, MUCH_MEMORY, MUCH_MEMORY),
         .spill_after_us = PICK(w, 10000, 200000, 2000000, 30000000),
         .window_bytes_max = PICK(w, 1, 8) << 20,
         .spill_file_min = (uint32_t)PICK(w, 1, 8, 2048),

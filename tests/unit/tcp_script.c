@@ -162,7 +162,7 @@ struct script *script_open(const struct script_config *cfg)
     s->take = SIZE_MAX;
     s->port = OUR_PORT;
     s->v6 = cfg != NULL && cfg->v6;
-    cr_assert_eq(gw_arena_open(&s->arena, "script", 64 << 20, GW_PAGES_SMALL), 0);
+    cr_assert_eq(gw_arena_open(&s->arena, "script", 256 << 20, GW_PAGES_SMALL), 0);
     struct gw_tcp_config c = cfg != NULL ? cfg->tcp : (struct gw_tcp_config){0};
     set_default(&c.conn_limit, 64);
     set_default(&c.half_open_limit, 32);

@@ -147,6 +147,34 @@ Test(arena, random_use_never_overlaps_and_returns_everything)
     cr_assert_gt(refused, 0, "the test must also have filled the arena");
 }
 
+/* All that there is of one size, and a block in each chunk of it kept: the others are served still, and
+ * what they give back is lent to nobody. */
+Test(arena, who_takes_all_of_one_size_starves_no_other)
+{
+    struct gw_arena *a;
+    static gw_block small[1 << 20];
+    uint32_t n = 0;
+    cr_assert_eq(gw_arena_open(&a, "test", GW_ARENA_FAIR_BYTES + (4 << 20), GW_PAGES_SMALL), 0);
+    while ((small[n] = gw_arena_get(a, 64)) != 0)
+        n++;
+    cr_assert_eq(n, (6 << 20) / 64, "its own chunk, and those that are owed to none");
+    for (uint32_t i = 0; i < n; i++)
+        if (i % 1000 != 0)
+            gw_arena_put(a, small[i]);
+    for (unsigned round = 0; round < 2; round++)
+        for (size_t bytes = 128; bytes <= GW_ARENA_BLOCK_BYTES_MAX; bytes *= 2) {
+            gw_block b = gw_arena_get(a, bytes), other = gw_arena_get(a, bytes);
+            cr_assert_neq(b, 0, "%zu", bytes);
+            cr_assert_neq(other, 0, "%zu", bytes);
+            gw_arena_put(a, b);
+            gw_arena_put(a, other);
+        }
+    for (uint32_t i = 0; i < n; i += 1000)
+        gw_arena_put(a, small[i]);
+    cr_assert_eq(gw_arena_used_bytes(a), 0);
+    gw_arena_free(&a);
+}
+
 Test(arena, double_free_stops_the_process, .signal = SIGABRT)
 {
     struct gw_arena *a;
