@@ -50,18 +50,18 @@ static void delete_range(struct gw_store *s, const struct gw_mailbox_id *id, uin
                       gw_bytes(end, sizeof(end)));
 }
 
-/* To find out which of them are there costs a look into every sorted run, which is what a reader of the
- * mailbox has paid just before. One that has no end would leave no position for what comes later. */
-static bool is_long(const struct gw_position_range *range)
-{
-    return range->last - range->first >= DELETE_EACH_MAX && range->last != UINT64_MAX;
-}
-
-/* Into the batch: whatever there is of a long range. Returns how many positions it names. */
-static uint64_t delete_unseen(struct gw_store *s, const struct gw_mailbox_id *id,
+/* Whatever there is of a range, without a look: to find out which of them are there costs one into every
+ * sorted run, which is what a reader of the mailbox has paid just before. Returns how many positions it
+ * names. */
+static uint64_t remove_unseen(struct gw_store *s, const struct gw_mailbox_id *id,
                               const struct gw_position_range *range)
 {
-    delete_range(s, id, range->first, range->last);
+    if (!removals_add(s->removals, id, range->first, range->last)) {
+        removals_flush(s);
+        if (atomic_load(&s->failed))
+            return 0; /* the REMOVE is in the log */
+        check(removals_add(s->removals, id, range->first, range->last));
+    }
     raise_floor(s, range->last);
     return range->last - range->first + 1;
 }
@@ -77,10 +77,10 @@ static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
     bool all = removed > 0 && removed - 1 == range->last - range->first;
     if (all && s->window.begin >= s->recovered_end)
         ;
-    else if (is_long(range))
-        removed = delete_unseen(s, id, range);
-    else
+    else if (all || range->last == UINT64_MAX) /* few have one; one without end would leave no position */
         removed += mailbox_delete_spilled(s, id, range->first, range->last);
+    else
+        removed = remove_unseen(s, id, range);
     GW_COUNT_ADD(s->storage_counters.removed, removed);
 }
 

@@ -26,6 +26,7 @@ struct merge {
     struct gw_mailbox_id id;
     struct gw_iter *it;
     const struct gw_record_head *spilled;
+    uint64_t top; /* the highest position of a key that was passed, whatever its value */
     const struct window_mailbox *m;
     uint32_t window_index;
     const struct gw_record_head *held;
@@ -49,6 +50,8 @@ static void spilled_settle(struct merge *x)
     x->spilled = NULL;
     for (; s->ops->valid(x->it); s->ops->next(x->it)) {
         struct gw_bytes key = s->ops->key(x->it), value = s->ops->value(x->it);
+        if (key.len == MAILBOX_KEY_BYTES)
+            x->top = gw_be64(key.p + sizeof(x->id));
         if (x->m != NULL && key.len == MAILBOX_KEY_BYTES &&
             window_decides(x->m, gw_be64(key.p + sizeof(x->id))))
             continue;
@@ -67,6 +70,8 @@ static void spilled_settle(struct merge *x)
 static void merge_open(struct merge *x, struct gw_store *s, const struct gw_mailbox_id *id,
                        uint64_t from)
 {
+    if (removals_has(s->removals, id))
+        removals_flush(s);
     *x = (struct merge){.s = s, .id = *id, .m = window_find(&s->window, id)};
     uint8_t key[MAILBOX_KEY_BYTES];
     mailbox_key(key, id, from);
@@ -203,25 +208,6 @@ static int last_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint
     return err;
 }
 
-void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
-                   struct gw_store_completion *done)
-{
-    struct merge x;
-    uint64_t last;
-    merge_open(&x, s, &r->mailbox, 0);
-    const struct gw_record_head *first = merge_peek(&x);
-    done->status = x.err ? x.err : last_spilled(s, &r->mailbox, &last);
-    if (!done->status) {
-        done->next = s->state.position_floor;
-        if (last >= done->next)
-            done->next = last + 1;
-        if (x.m != NULL && window_last_position(x.m) >= done->next)
-            done->next = window_last_position(x.m) + 1;
-        done->seq = first != NULL ? head_position(first) : done->next;
-    }
-    merge_close(&x);
-}
-
 static void count_record(struct gw_mailbox_count *count, const struct gw_record_head *r)
 {
     uint32_t len = head_len(r);
@@ -234,22 +220,50 @@ static void count_record(struct gw_mailbox_count *count, const struct gw_record_
     gw_marks_add(&count->marks, mark, cost);
 }
 
+/* A slice; true when there is more. *next: behind the last that was counted, if any was. */
+static bool count_some(struct merge *x, struct gw_mailbox_count *count, uint64_t *next)
+{
+    const struct gw_record_head *record = NULL;
+    for (unsigned n = 0; n < COUNT_SLICE && !x->err && (record = merge_peek(x)) != NULL; n++) {
+        count_record(count, record);
+        *next = head_position(record) + 1;
+        merge_next(x);
+    }
+    return record != NULL && merge_peek(x) != NULL;
+}
+
+void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
+                   struct gw_store_completion *done)
+{
+    struct merge x;
+    uint64_t last, behind = 0;
+    check(r->data == NULL || r->data_len == sizeof(struct gw_mailbox_count));
+    merge_open(&x, s, &r->mailbox, 0);
+    const struct gw_record_head *first = merge_peek(&x);
+    uint64_t lowest = first != NULL ? head_position(first) : 0;
+    done->more = first != NULL && (r->data == NULL || count_some(&x, r->data, &behind));
+    last = x.top; /* of all its keys, when it has been walked to its end */
+    done->status = x.err ? x.err : done->more ? last_spilled(s, &r->mailbox, &last) : 0;
+    if (!done->status) {
+        done->next = s->state.position_floor;
+        if (last >= done->next)
+            done->next = last + 1;
+        if (x.m != NULL && window_last_position(x.m) >= done->next)
+            done->next = window_last_position(x.m) + 1;
+        done->seq = first != NULL ? lowest : done->next;
+    }
+    merge_close(&x);
+}
+
 void mailbox_count(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done)
 {
-    struct gw_mailbox_count *count = r->data;
     struct merge x;
-    check(r->data_len == sizeof(*count));
+    check(r->data_len == sizeof(struct gw_mailbox_count));
     merge_open(&x, s, &r->mailbox, r->from);
-    const struct gw_record_head *record = NULL;
     done->next = r->from;
-    for (unsigned n = 0; n < COUNT_SLICE && !x.err && (record = merge_peek(&x)) != NULL; n++) {
-        count_record(count, record);
-        done->next = head_position(record) + 1;
-        merge_next(&x);
-    }
+    done->more = count_some(&x, r->data, &done->next);
     done->status = x.err;
-    done->more = record != NULL && merge_peek(&x) != NULL;
     merge_close(&x);
 }
 

@@ -20,6 +20,7 @@
 #include "log_file.h"
 #include "own_log.h"
 #include "rocksdb_tuning.h"
+#include "segment.h"
 
 struct gw_engine {
     struct log_file *log;
@@ -37,7 +38,6 @@ struct gw_engine {
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *write_sync, *write_async;
     rocksdb_readoptions_t *read_any;     /* in the order of all keys */
-    rocksdb_readoptions_t *read_mailbox; /* within one prefix: filters apply */
 };
 
 struct gw_batch {
@@ -49,8 +49,10 @@ struct gw_batch {
 
 struct gw_iter {
     rocksdb_iterator_t *it;
+    rocksdb_readoptions_t *own; /* of who reads one mailbox, or NULL */
     uint8_t prefix[PREFIX_BYTES_MAX];
     size_t prefix_len;
+    uint8_t end[PREFIX_BYTES_MAX]; /* own refers to it */
 };
 
 /* The name of META's column family must be "default": RocksDB has one of that name always. */
@@ -209,7 +211,6 @@ static void rocks_free(struct gw_engine **ep)
     rocksdb_writeoptions_destroy(e->write_sync);
     rocksdb_writeoptions_destroy(e->write_async);
     rocksdb_readoptions_destroy(e->read_any);
-    rocksdb_readoptions_destroy(e->read_mailbox);
     rocksdb_options_destroy(e->ingest_options);
     rocksdb_envoptions_destroy(e->env_options);
     rocksdb_ingestexternalfileoptions_destroy(e->ingest_how);
@@ -230,8 +231,6 @@ static struct gw_engine *engine_new(void)
     e->write_async = rocksdb_writeoptions_create();
     e->read_any = rocksdb_readoptions_create();
     rocksdb_readoptions_set_total_order_seek(e->read_any, 1);
-    e->read_mailbox = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_prefix_same_as_start(e->read_mailbox, 1);
     e->ingest_options = tuning_space(GW_SPACE_MAILBOX, e->cache);
     e->env_options = rocksdb_envoptions_create();
     e->ingest_how = rocksdb_ingestexternalfileoptions_create();
@@ -672,6 +671,28 @@ static int rocks_get(struct gw_engine *e, enum gw_space space, struct gw_bytes k
     return 0;
 }
 
+/* The first key behind all that begin with the prefix. False: there is none. */
+static bool end_of_prefix(const struct gw_iter *it, uint8_t *end)
+{
+    memcpy(end, it->prefix, it->prefix_len);
+    for (size_t i = it->prefix_len; i > 0; i--)
+        if (++end[i - 1] != 0)
+            return true;
+    return false;
+}
+
+/* Within one mailbox: filters apply, and nothing behind its end is looked at. Without the bound RocksDB
+ * steps over neighbours that were removed, block by block in every sorted run, before it finds that the
+ * next key is another mailbox's. */
+static rocksdb_readoptions_t *read_one_mailbox(struct gw_iter *it)
+{
+    rocksdb_readoptions_t *o = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_prefix_same_as_start(o, 1);
+    if (end_of_prefix(it, it->end))
+        rocksdb_readoptions_set_iterate_upper_bound(o, (const char *)it->end, it->prefix_len);
+    return o;
+}
+
 static struct gw_iter *rocks_iter_new(struct gw_engine *e, enum gw_space space,
                                       struct gw_bytes prefix)
 {
@@ -681,15 +702,17 @@ static struct gw_iter *rocks_iter_new(struct gw_engine *e, enum gw_space space,
     it->prefix_len = prefix.len;
     if (prefix.len > 0)
         memcpy(it->prefix, prefix.p, prefix.len);
-    bool one_mailbox = space == GW_SPACE_MAILBOX && prefix.len > 0;
-    it->it = rocksdb_create_iterator_cf(e->db, one_mailbox ? e->read_mailbox : e->read_any,
-                                        e->cf[space]);
+    if (space == GW_SPACE_MAILBOX && prefix.len == sizeof(struct gw_mailbox_id))
+        it->own = read_one_mailbox(it);
+    it->it = rocksdb_create_iterator_cf(e->db, it->own != NULL ? it->own : e->read_any, e->cf[space]);
     return it;
 }
 
 static void rocks_iter_free(struct gw_iter **it)
 {
     rocksdb_iter_destroy((*it)->it);
+    if ((*it)->own != NULL)
+        rocksdb_readoptions_destroy((*it)->own);
     free(*it);
     *it = NULL;
 }

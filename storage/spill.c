@@ -346,9 +346,12 @@ static uint64_t choose_until(const struct gw_store *s, uint64_t now_us)
     return i == 0 ? 0 : window_held_at(&s->window, i - 1)->s.number + 1;
 }
 
+/* What was removed is written first: then the removals of the segments that leave are not in memory
+ * alone, and no key of this spill is younger than a tombstone that is written before it. */
 static void begin(struct gw_store *s, uint64_t until)
 {
     struct spill *p = &s->spill;
+    removals_flush(s);
     p->phase = SPILL_GATHER;
     p->until = until;
     p->segment_count = p->message_count = p->settled = 0;
@@ -428,6 +431,8 @@ bool spill_oldest(struct gw_store *s)
     if (s->window.held_count == 0 || atomic_load(&s->failed))
         return false;
     begin(s, window_held_at(&s->window, 0)->s.number + 1);
+    if (atomic_load(&s->failed))
+        return false;
     gather_segment(s, &window_held_at(&s->window, 0)->s);
     freeze(s);
     write_batch(s);

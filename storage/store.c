@@ -133,9 +133,11 @@ static void serve_one(struct gw_store *s, const struct popped *p)
         mailbox_count(s, &p->r, &done);
         break;
     case GW_STORE_EXPIRED:
+        removals_flush(s);
         expiry_some(s, &p->r, &done);
         break;
     case GW_STORE_DROP_MAILBOX:
+        removals_flush(s);
         mailbox_drop(s, &p->r, &done);
         break;
     case GW_STORE_GET:
@@ -161,6 +163,7 @@ static void serve_one(struct gw_store *s, const struct popped *p)
         rotate_some(s, &p->r, &done);
         break;
     case GW_STORE_VERIFY:
+        removals_flush(s);
         verify_some(s, &p->r, &done);
         break;
     case GW_STORE_SPILL:
@@ -469,6 +472,7 @@ static void close_all(struct gw_store *s)
     vault_hand_close(&s->hand);
     free(s->clients);
     free(s->dropped);
+    free(s->removals);
     free(s->scratch);
     free(s);
 }
@@ -481,6 +485,7 @@ static void forget_all(struct gw_store *s)
         ; /* it is in the log */
     window_forget(&s->window);
     s->dropped_count = 0;
+    removals_forget(s->removals);
     s->index_dirty = false;
 }
 
@@ -576,7 +581,8 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
         s->cfg.report = report_to_stderr;
     check(getrandom(&s->cas_key, sizeof(s->cas_key), 0) == sizeof(s->cas_key));
     s->clients = calloc(cfg->client_count, sizeof(*s->clients));
-    check(s->clients != NULL);
+    s->removals = calloc(1, sizeof(*s->removals));
+    check(s->clients != NULL && s->removals != NULL);
     for (unsigned i = 0; i < cfg->client_count; i++)
         s->clients[i].wake.fd = -1;
     int status = open_rings(s);

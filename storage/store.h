@@ -90,7 +90,9 @@ enum gw_store_op {
     /* next_position in the completion's `next`: higher than any position ever appended to this
      * mailbox (removed or not), at least 1. Positions of a mailbox rise but need not be dense: the
      * store keeps nothing of a mailbox that is empty, only one floor above all that was ever
-     * removed. `seq`: the lowest position still there, or `next` when it is empty. */
+     * removed. `seq`: the lowest position still there, or `next` when it is empty. With data, a struct
+     * gw_mailbox_count, what is there is counted as by COUNT from 0 on, on the same way; more: that was
+     * too much for one slice, and the count is worth nothing. */
     GW_STORE_MAILBOX,
     /* How much is in a mailbox, from position `from` on: added to data, a struct gw_mailbox_count.
      * A slice; next: where to go on; more: there is more to count. Nothing else counts messages, so

@@ -10,6 +10,7 @@
 #include "../dataplane/base/ring.h"
 #include "../dataplane/base/siphash.h"
 #include "engine.h"
+#include "removals.h"
 #include "store.h"
 #include "upkeep.h"
 #include "vault.h"
@@ -183,6 +184,7 @@ struct gw_store {
     struct vault_hand hand;
     struct store_state state;
     uint64_t segment_indexed; /* the highest that this thread knows */
+    struct removals *removals;
     bool index_dirty;         /* the batch holds deletes of spilled messages */
     uint64_t recovered_end;   /* window: up to here it came from the log at start */
     struct spill spill;

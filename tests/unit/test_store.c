@@ -106,7 +106,35 @@ STORE_TEST(a_removal_of_nothing_does_nothing)
     rig_take(rig, 1, 2, UINT64_MAX);
     rig_take(rig, 2, 1, 1);
     rig_assert_mailbox(rig, 1, 0, "1:one ");
-    cr_assert_eq(rig_next(rig, 1), 2);
+    cr_assert_geq(rig_next(rig, 1), 2);
+    rig_spill(rig);
+    rig_assert_mailbox(rig, 1, 0, "1:one ");
+}
+
+/* Removals wait for each other: what is read, spilled and opened anew meanwhile does not differ. */
+STORE_TEST(removals_that_wait_are_seen_by_all)
+{
+    for (unsigned m = 1; m <= 3; m++)
+        for (unsigned p = 1; p <= 30; p++)
+            rig_put(rig, m, p, "x");
+    rig_spill(rig);
+    rig_take(rig, 1, 1, 7);
+    rig_take(rig, 1, 8, 29); /* one range with the one before */
+    rig_take(rig, 2, 2, 4);
+    rig_take(rig, 2, 29, 30);
+    cr_assert_eq(rig_count(rig, 1).messages, 1);
+    rig_assert_mailbox(rig, 1, 0, "30:x ");
+    rig_assert_mailbox(rig, 2, 28, "28:x ");
+    rig_take(rig, 3, 1, 29);
+    rig_reopen(rig); /* before anybody has read it: it is done again from the log */
+    rig_assert_mailbox(rig, 3, 0, "30:x ");
+    rig_take(rig, 3, 30, 30);
+    rig_put(rig, 1, 31, "y");
+    rig_spill(rig);
+    rig_reopen(rig); /* not from the log any more */
+    rig_assert_mailbox(rig, 3, 0, "");
+    rig_assert_mailbox(rig, 1, 0, "30:x 31:y ");
+    cr_assert_gt(rig_next(rig, 3), 30);
 }
 
 STORE_TEST(several_ranges_and_mailboxes_in_one_segment)
