@@ -77,14 +77,20 @@ static json_t *describe_ledger(const struct ledger *l)
 
 static void add_lcores(const struct gw_control_env *env, json_t *into)
 {
-    uint64_t connections = 0, sessions = 0;
+    uint64_t connections = 0, sessions = 0, accounts = 0, limit = 0, bytes = 0;
     for (unsigned i = 0; i < env->lcore_count; i++) {
+        accounts += load(&env->lcores[i].state->accounts);
+        limit += load(&env->lcores[i].state->account_limit);
+        bytes += load(&env->lcores[i].state->account_bytes);
         connections += load(&env->lcores[i].state->connections);
         sessions += load(&env->lcores[i].state->sessions);
     }
     json_object_set_new(into, "lcores", json_integer(env->lcore_count));
     json_object_set_new(into, "connections", count_json(connections));
     json_object_set_new(into, "sessions", count_json(sessions));
+    json_object_set_new(into, "accounts_known", count_json(accounts));
+    json_object_set_new(into, "accounts_known_limit", count_json(limit));
+    json_object_set_new(into, "accounts_known_bytes", count_json(bytes));
 }
 
 static void status(struct rpc_request *rq, void *ctx)

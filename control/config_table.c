@@ -120,6 +120,10 @@ const struct setting config_settings[] = {
     FLAG("xmpp", delivered_when_handed_over, "true",
          "A client that offers neither stream management nor answers to pings: count a message as "
          "delivered once TCP has acknowledged it. False: keep it until a better client comes."),
+    NUMBER("xmpp", offline_accounts_max, "262144", 1024, 268435456,
+           "Accounts that are known in memory besides those with a session, the latest that got "
+           "messages; 200 bytes each, reserved at start. A message for any other waits until the store "
+           "has been asked."),
     NUMBER("xmpp", repeats_max, "1048576", 0, 268435456,
            "Messages that are remembered, the newest, to know those that their senders repeat because "
            "no acknowledgement came: they are acknowledged and not delivered again. 0: none."),

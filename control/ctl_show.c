@@ -122,6 +122,9 @@ static void show_status(const json_t *s)
     printf("connections  %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
            number(s, "connections"), number(s, "connection_limit"));
     printf("sessions     %" JSON_INTEGER_FORMAT "\n", number(s, "sessions"));
+    printf("accounts     %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " known in memory, %s\n",
+           number(s, "accounts_known"), number(s, "accounts_known_limit"),
+           ctl_bytes(number(s, "accounts_known_bytes"), a));
     show_store(store);
     show_log(store);
     printf("ledger       at %s, %" JSON_INTEGER_FORMAT " messages in memory, %" JSON_INTEGER_FORMAT

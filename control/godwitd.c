@@ -26,7 +26,6 @@
 #define COMMIT_IDLE_US    1000u
 #define CONTROL_SEALER    1001u /* nonce threads: lcores have 1 to 64 */
 #define JOB_SEALER        1002u
-#define ACTIVE_OFFLINE    65536u /* offline accounts that a lcore remembers besides its sessions */
 #define NEIGHBOURS        4096u
 
 /* All that main puts together and takes apart. */
@@ -153,7 +152,7 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .ping_timeout_us = (uint64_t)c->ping_timeout_s * 1000000,
         .resume_timeout_us = (uint64_t)c->resume_timeout_s * 1000000,
         .conn_limit = limit,
-        .account_limit = limit + ACTIVE_OFFLINE,
+        .account_limit = limit + limit_of_lcore(c, c->offline_accounts_max),
         .session_limit = limit,
         .mailbox_messages_max = c->mailbox_messages_max,
         .mailbox_bytes_max = c->mailbox_bytes_max,

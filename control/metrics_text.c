@@ -110,6 +110,9 @@ static void print_lcores(FILE *out, const struct control *c)
     FIELD(sessions, "gauge", "bound sessions");
     FIELD(arena_used_bytes, "gauge", "bytes of the arena in use");
     FIELD(arena_limit_bytes, "gauge", "bytes of the arena");
+    FIELD(accounts, "gauge", "accounts known in memory, with a session or without");
+    FIELD(account_limit, "gauge", "accounts that may be known in memory");
+    FIELD(account_bytes, "gauge", "bytes reserved for accounts known in memory");
 #undef FIELD
     print_stages(out, c);
 }

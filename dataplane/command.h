@@ -125,6 +125,9 @@ struct gw_lcore_state {
     uint64_t half_open;    /* TCP connections that are not established yet */
     uint64_t time_wait;
     uint64_t sessions;
+    uint64_t accounts;       /* known in memory, with a session or without */
+    uint64_t account_limit;
+    uint64_t account_bytes;  /* reserved for them */
     uint64_t arena_used_bytes;
     uint64_t arena_limit_bytes;
 };

@@ -172,6 +172,7 @@ static void publish(struct gw_core *c)
                      c->l.edge_count.connections - c->l.edge_count.connections_ended,
                      __ATOMIC_RELAXED);
     __atomic_store_n(&c->state.sessions, c->l.home->sessions.used_count, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->state.accounts, c->l.home->accounts.used_count, __ATOMIC_RELAXED);
     __atomic_store_n(&c->state.arena_used_bytes, gw_arena_used_bytes(c->l.arena), __ATOMIC_RELAXED);
 }
 

@@ -151,6 +151,10 @@ static int open_core(struct gw_cores *all, unsigned i, const struct gw_core_conf
     }
     if (err == 0)
         err = gw_home_open(&c->l, cfg->pages);
+    if (err == 0) {
+        c->state.account_limit = c->l.home->accounts.limit;
+        c->state.account_bytes = c->l.home->accounts.region.bytes + c->l.home->bucket_region.bytes;
+    }
     if (err == 0)
         err = gw_ring_open(&c->command.requests, "command", sizeof(struct gw_command), COMMANDS_MAX);
     if (err == 0)

@@ -11,7 +11,8 @@
 
 static struct gw_bytes jid_of(const struct gw_lcore *l, const struct gw_home_account *a)
 {
-    return gw_bytes(gw_arena_ptr(l->arena, a->jid_block), a->jid_len);
+    bool inside = a->jid_len <= GW_HOME_JID_BYTES;
+    return gw_bytes(inside ? a->jid : gw_arena_ptr(l->arena, a->jid_block), a->jid_len);
 }
 
 static uint32_t *bucket_of(struct gw_lcore *l, struct gw_bytes bare)
@@ -62,7 +63,8 @@ static void forget(struct gw_lcore *l, uint32_t i)
     while (*at != i)
         at = &gw_home_account(l, *at)->chain;
     *at = a->chain;
-    gw_arena_put(l->arena, a->jid_block);
+    if (a->jid_len > GW_HOME_JID_BYTES)
+        gw_arena_put(l->arena, a->jid_block);
     gw_arena_put(l->arena, a->share_block);
     gw_slab_free(&l->home->accounts, i);
 }
@@ -112,20 +114,34 @@ static void submit_load(struct gw_lcore *l, uint32_t i)
         load_retry(l, i);
 }
 
+/* A load_block holds either. */
+_Static_assert(sizeof(struct gw_share) <= LOAD_BYTES, "a mailbox is counted where its account was read");
+
+static struct gw_share *prepare_count(struct gw_lcore *l, const struct gw_home_account *a,
+                                      uint16_t mark, uint32_t bytes)
+{
+    struct gw_share_limit max = gw_share_limit(&a->limits, l->cfg->mailbox_share_percent);
+    struct gw_share *c = gw_arena_ptr(l->arena, a->load_block);
+    *c = (struct gw_share){.count = {.cost_min = max.cost_min, .mark = mark}, .asked_bytes = bytes};
+    return c;
+}
+
 static void submit_find(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_account *a = gw_home_account(l, i);
+    struct gw_share *c = prepare_count(l, a, 0, 0);
     struct gw_store_request rq = {
         .op = GW_STORE_MAILBOX,
         .mailbox = gw_identity_mailbox(&a->identity),
+        .data = &c->count,
+        .data_len = sizeof(c->count),
         .tag = gw_home_tag(GW_HOME_TAG_FIND, i),
     };
     if (gw_store_submit(l->store, &rq) != 0)
         load_retry(l, i);
+    else
+        gw_quota_count_begins(&a->quota, gw_home_now_s(l));
 }
-
-/* A load_block holds either. */
-_Static_assert(sizeof(struct gw_share) <= LOAD_BYTES, "a mailbox is counted where its account was read");
 
 static void submit_count(struct gw_lcore *l, uint32_t i)
 {
@@ -150,10 +166,8 @@ static void submit_count(struct gw_lcore *l, uint32_t i)
 static void begin_count(struct gw_lcore *l, uint32_t i, uint16_t mark, uint32_t bytes)
 {
     struct gw_home_account *a = gw_home_account(l, i);
-    struct gw_share_limit max = gw_share_limit(&a->limits, l->cfg->mailbox_share_percent);
     a->state = GW_ACCOUNT_COUNTING;
-    *(struct gw_share *)gw_arena_ptr(l->arena, a->load_block) =
-        (struct gw_share){.count = {.cost_min = max.cost_min, .mark = mark}, .asked_bytes = bytes};
+    prepare_count(l, a, mark, bytes);
     submit_count(l, i);
 }
 
@@ -247,9 +261,10 @@ static uint32_t make(struct gw_lcore *l, struct gw_bytes bare)
     }
     if (i == 0)
         return 0;
-    gw_block jid = gw_arena_get(l->arena, bare.len);
+    bool inside = bare.len <= GW_HOME_JID_BYTES;
+    gw_block jid = inside ? 0 : gw_arena_get(l->arena, bare.len);
     gw_block load = gw_arena_get(l->arena, LOAD_BYTES);
-    if (jid == 0 || load == 0) {
+    if ((!inside && jid == 0) || load == 0) {
         gw_arena_put(l->arena, jid);
         gw_arena_put(l->arena, load);
         gw_slab_free(&h->accounts, i);
@@ -257,8 +272,10 @@ static uint32_t make(struct gw_lcore *l, struct gw_bytes bare)
     }
     struct gw_home_account *a = gw_home_account(l, i);
     *a = (struct gw_home_account){
-        .state = GW_ACCOUNT_LOADING, .jid_block = jid, .jid_len = (uint16_t)bare.len, .load_block = load};
-    memcpy(gw_arena_ptr(l->arena, jid), bare.p, bare.len);
+        .state = GW_ACCOUNT_LOADING, .jid_len = (uint16_t)bare.len, .load_block = load};
+    if (!inside)
+        a->jid_block = jid;
+    memcpy(inside ? a->jid : gw_arena_ptr(l->arena, jid), bare.p, bare.len);
     uint32_t *bucket = bucket_of(l, bare);
     a->chain = *bucket;
     *bucket = i;
@@ -349,21 +366,6 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_stor
     submit_find(l, i);
 }
 
-void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
-{
-    struct gw_home_account *a = gw_home_account(l, i);
-    if (c->status != 0 || a->state == GW_ACCOUNT_MISSING) {
-        wake(l, i, GW_ACCOUNT_MISSING);
-        return;
-    }
-    a->next_position = c->next;
-    a->durable_end = c->next;
-    if (c->seq == c->next)
-        wake(l, i, GW_ACCOUNT_READY);
-    else
-        begin_count(l, i, 0, 0);
-}
-
 /* What was counted goes on being kept up where a sender could have more than its share. */
 static void keep_shares(struct gw_lcore *l, struct gw_home_account *a)
 {
@@ -382,6 +384,33 @@ static void keep_shares(struct gw_lcore *l, struct gw_home_account *a)
     gw_arena_put(l->arena, before);
 }
 
+/* All of its mailbox has been counted, into its load_block. */
+static void end_count(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    const struct gw_share *counted = gw_arena_ptr(l->arena, a->load_block);
+    gw_quota_counted(&a->quota, counted->count.messages, counted->count.bytes);
+    keep_shares(l, a);
+    wake(l, i, GW_ACCOUNT_READY);
+}
+
+void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (c->status != 0 || a->state == GW_ACCOUNT_MISSING) {
+        wake(l, i, GW_ACCOUNT_MISSING);
+        return;
+    }
+    a->next_position = c->next;
+    a->durable_end = c->next;
+    if (c->seq == c->next)
+        wake(l, i, GW_ACCOUNT_READY);
+    else if (c->more)
+        begin_count(l, i, 0, 0);
+    else
+        end_count(l, i);
+}
+
 void gw_home_account_counted(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
 {
     struct gw_home_account *a = gw_home_account(l, i);
@@ -396,7 +425,5 @@ void gw_home_account_counted(struct gw_lcore *l, uint32_t i, const struct gw_sto
         return;
     }
     /* A table that cannot be read to its end: what is behind the damage is not counted. */
-    gw_quota_counted(&a->quota, counting->count.messages, counting->count.bytes);
-    keep_shares(l, a);
-    wake(l, i, GW_ACCOUNT_READY);
+    end_count(l, i);
 }

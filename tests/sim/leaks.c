@@ -27,7 +27,8 @@ static size_t bytes_of_accounts(const struct gw_lcore *l, uint32_t *count)
     *count = 0;
     for (uint32_t i = h->idle_head; i != 0; i = gw_home_account(l, i)->idle_next, (*count)++) {
         const struct gw_home_account *a = gw_home_account(l, i);
-        bytes += gw_arena_block_bytes(l->arena, a->jid_block);
+        if (a->jid_len > GW_HOME_JID_BYTES)
+            bytes += gw_arena_block_bytes(l->arena, a->jid_block);
         if (a->share_block != 0)
             bytes += gw_arena_block_bytes(l->arena, a->share_block);
     }
