@@ -132,6 +132,8 @@ struct gw_lcore {
     const struct gw_xmpp_config *cfg;
     uint64_t now_us;  /* monotonic, read once a pass */
     uint64_t wall_us; /* wall clock, derived from it */
+    bool times_parse; /* in this pass: into parse_cycles */
+    uint64_t parse_cycles;
 
     struct gw_arena *arena;
     struct gw_arena *const *arenas; /* of every lcore, for reading blocks that were lent */
