@@ -39,39 +39,42 @@ int gw_jid_split(struct gw_bytes text, struct gw_jid *out)
 
 /* ---- the three profiles ---- */
 
-/* What a profile does with one ASCII character: the character to write, or 0 to refuse. */
-typedef char (*ascii_fn)(unsigned char c);
+/* What a profile does with ASCII: a bit for each character that it allows, and whether capitals become
+ * small letters. */
+struct ascii {
+    uint64_t allowed[2];
+    bool lower;
+};
 
-static char lower(unsigned char c)
-{
-    return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-}
+#define BIT(c)          (UINT64_C(1) << ((c) & 63))
+#define BITS(from, to)  ((BIT(to) - BIT(from)) | BIT(to))
 
 /* RFC 6122 appendix A.5 excludes these from localparts, besides space and controls. */
-static char ascii_local(unsigned char c)
-{
-    if (c <= ' ' || c == 0x7f || strchr("\"&'/:<>@", c) != NULL)
-        return 0;
-    return lower(c);
-}
+static const struct ascii local_ascii = {
+    {BITS('!', '?') & ~(BIT('"') | BIT('&') | BIT('\'') | BIT('/') | BIT(':') | BIT('<') | BIT('>')),
+     BITS('A', '~')},
+    true,
+};
 
 /* Host names, and IP addresses as RFC 6122 section 2.2 allows them. */
-static char ascii_domain(unsigned char c)
-{
-    c = (unsigned char)lower(c);
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-        c == ':' || c == '[' || c == ']')
-        return (char)c;
-    return 0;
-}
+static const struct ascii domain_ascii = {
+    {BITS('0', '9') | BIT('-') | BIT('.') | BIT(':'),
+     BITS('a', 'z') | BITS('A', 'Z') | BIT('_') | BIT('[') | BIT(']')},
+    true,
+};
 
-static char ascii_resource(unsigned char c)
+static const struct ascii resource_ascii = {{BITS(' ', '?'), BITS('@', '~')}, false};
+
+/* The character to write, or 0 to refuse. */
+static inline char map(const struct ascii *a, uint8_t c)
 {
-    return (char)(c < ' ' || c == 0x7f ? 0 : c);
+    if ((a->allowed[c >> 6] & BIT(c)) == 0)
+        return 0;
+    return (char)(a->lower && c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
 /* Prepare one part into out (GW_JID_PART_BYTES_MAX + 1 bytes). Returns its length or -EINVAL. */
-static int prep_part(struct gw_bytes in, char *out, ascii_fn ascii,
+static int prep_part(struct gw_bytes in, char *out, const struct ascii *ascii,
                      const Stringprep_profile *profile)
 {
     if (in.len == 0 || in.len > GW_JID_PART_BYTES_MAX)
@@ -81,7 +84,7 @@ static int prep_part(struct gw_bytes in, char *out, ascii_fn ascii,
         if (in.p[i] & 0x80) {
             wide = true;
             out[i] = (char)in.p[i];
-        } else if ((out[i] = ascii(in.p[i])) == 0) {
+        } else if ((out[i] = map(ascii, in.p[i])) == 0) {
             return -EINVAL;
         }
     }
@@ -93,19 +96,19 @@ static int prep_part(struct gw_bytes in, char *out, ascii_fn ascii,
     /* Preparation may turn a wide character into an ASCII one that the profile excludes. */
     size_t len = strlen(out);
     for (size_t i = 0; i < len; i++)
-        if (!(out[i] & 0x80) && ascii((unsigned char)out[i]) == 0)
+        if (!(out[i] & 0x80) && map(ascii, (uint8_t)out[i]) == 0)
             return -EINVAL;
     return len == 0 ? -EINVAL : (int)len;
 }
 
 int gw_jid_prep_resource(struct gw_bytes text, char *out)
 {
-    return prep_part(text, out, ascii_resource, stringprep_xmpp_resourceprep);
+    return prep_part(text, out, &resource_ascii, stringprep_xmpp_resourceprep);
 }
 
 int gw_jid_prep_local(struct gw_bytes text, char *out)
 {
-    return prep_part(text, out, ascii_local, stringprep_xmpp_nodeprep);
+    return prep_part(text, out, &local_ascii, stringprep_xmpp_nodeprep);
 }
 
 int gw_jid_prep(struct gw_bytes text, struct gw_jid_text *out)
@@ -126,7 +129,7 @@ int gw_jid_prep(struct gw_bytes text, struct gw_jid_text *out)
     /* A trailing dot is not part of the domain: RFC 6122 section 2.2. */
     if (j.domain.len > 1 && j.domain.p[j.domain.len - 1] == '.')
         j.domain.len--;
-    if ((n = prep_part(j.domain, w, ascii_domain, stringprep_nameprep)) < 0)
+    if ((n = prep_part(j.domain, w, &domain_ascii, stringprep_nameprep)) < 0)
         return -EINVAL;
     out->domain_len = (uint16_t)n;
     w += n;

@@ -109,8 +109,14 @@ uint16_t gw_home_sender_mark(const struct gw_lcore *l, const struct gw_mailbox_i
 /* What a mailbox says of another message; RECOUNT: it must be counted first, and is. */
 enum room { ROOM, RECOUNT, FULL, SHARE };
 
-static enum room ask_share(struct gw_lcore *l, uint32_t account, const struct gw_stanza *s,
-                           uint16_t mark)
+static bool recount(struct gw_lcore *l, uint32_t account, const struct gw_stanza *s)
+{
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&gw_home_account(l, account)->identity);
+    uint16_t mark = gw_home_sender_mark(l, &mailbox, s);
+    return gw_home_account_recount(l, account, mark, gw_home_record_bytes(s));
+}
+
+static enum room ask_share(struct gw_lcore *l, uint32_t account, const struct gw_stanza *s)
 {
     struct gw_home_account *a = gw_home_account(l, account);
     unsigned percent = l->cfg->mailbox_share_percent;
@@ -121,28 +127,27 @@ static enum room ask_share(struct gw_lcore *l, uint32_t account, const struct gw
         gw_share_is_idle(&max, a->quota.messages + UINT64_C(1), a->quota.bytes + bytes) ||
         gw_bytes_eq(gw_stanza_from_bare(s), gw_stanza_to_bare(s)))
         return ROOM;
+    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
+    uint16_t mark = gw_home_sender_mark(l, &mailbox, s);
     enum gw_share_verdict v =
         gw_share_ask(gw_home_share(l, a), &max, mark, bytes, gw_home_now_s(l));
     if (v == GW_SHARE_ROOM)
         return ROOM;
-    bool again = v == GW_SHARE_UNSURE && gw_home_account_recount(l, account, mark, bytes);
-    return again ? RECOUNT : SHARE;
+    return v == GW_SHARE_UNSURE && recount(l, account, s) ? RECOUNT : SHARE;
 }
 
 static enum room ask_mailbox(struct gw_lcore *l, uint32_t account, const struct gw_stanza *s)
 {
     struct gw_home_account *a = gw_home_account(l, account);
-    struct gw_mailbox_id mailbox = gw_identity_mailbox(&a->identity);
-    uint16_t mark = gw_home_sender_mark(l, &mailbox, s);
     uint32_t bytes = gw_home_record_bytes(s);
     switch (gw_quota_ask(&a->quota, &a->limits, bytes, gw_home_now_s(l))) {
     case GW_QUOTA_ROOM:
-        return ask_share(l, account, s, mark);
+        return ask_share(l, account, s);
     case GW_QUOTA_BYTES:
         GW_COUNT(l->home_count.refused_full_bytes);
         return FULL;
     case GW_QUOTA_UNSURE:
-        if (gw_home_account_recount(l, account, mark, bytes))
+        if (recount(l, account, s))
             return RECOUNT;
         break;
     case GW_QUOTA_MESSAGES:

@@ -241,35 +241,37 @@ int gw_xml_unescape(struct gw_bytes raw, bool attribute, char *out, size_t cap)
     return (int)n;
 }
 
+static struct gw_bytes escaped(const uint8_t *c)
+{
+    switch (*c) {
+    case '<':
+        return GW_LIT("&lt;");
+    case '>':
+        return GW_LIT("&gt;");
+    case '&':
+        return GW_LIT("&amp;");
+    case '\'':
+        return GW_LIT("&apos;");
+    default:
+        return GW_LIT("&quot;");
+    }
+}
+
 size_t gw_xml_escape(struct gw_bytes in, char *out, size_t cap)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < in.len; i++) {
-        const char *s = NULL;
-        switch (in.p[i]) {
-        case '<':
-            s = "&lt;";
+    const __m128i special = _mm_setr_epi8('<', '>', '&', '\'', '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const struct gw_xml_input all = {in.p, in.p + in.len};
+    struct gw_text t = gw_text(out, cap);
+    const uint8_t *p = in.p;
+    while (p < all.end) {
+        const uint8_t *stop = gw_xml_find_any(&all, p, special, 5);
+        gw_text_put(&t, gw_bytes(p, (size_t)(stop - p)));
+        if (stop == all.end)
             break;
-        case '>':
-            s = "&gt;";
-            break;
-        case '&':
-            s = "&amp;";
-            break;
-        case '\'':
-            s = "&apos;";
-            break;
-        case '"':
-            s = "&quot;";
-            break;
-        }
-        size_t len = s ? strlen(s) : 1;
-        if (cap - n < len)
-            return 0;
-        memcpy(out + n, s ? s : (const char *)&in.p[i], len);
-        n += len;
+        gw_text_put(&t, escaped(stop));
+        p = stop + 1;
     }
-    return n;
+    return t.full ? 0 : t.len;
 }
 
 void gw_text_escaped(struct gw_text *t, struct gw_bytes in)
