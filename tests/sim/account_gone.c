@@ -16,6 +16,7 @@
 #define TURNS_MAX  200u /* of what it takes to come to rest */
 #define JID_BYTES  64u
 #define BODY_BYTES 16u
+#define MESSAGES   1100u /* more than are counted where its next position is found */
 
 struct scene {
     struct world *world;
@@ -65,16 +66,20 @@ static void call(struct scene *s, struct gw_store_request *rq, struct gw_store_c
     check(gw_store_call(gw_store_client(s->broker.store, own), rq, done) == 0);
 }
 
-/* Something waits for it, so that its home counts its mailbox as well. */
-static void put_message(struct scene *s, const uint8_t identity_key[32])
+/* So much waits for it that its home has its mailbox counted as well. */
+static void put_messages(struct scene *s, const uint8_t identity_key[32])
 {
-    static uint8_t buf[1024];
+    static uint8_t buf[MESSAGES * 128];
     struct gw_segment_writer w;
     struct gw_identity id = gw_identity_of(identity_key);
     struct gw_mailbox_id mailbox = gw_identity_mailbox(&id);
     gw_segment_begin(&w, buf, sizeof(buf), 0);
-    struct gw_record_head *r = gw_segment_add(&w, GW_RECORD_MESSAGE, &mailbox, 1, BODY_BYTES);
-    memset(r + 1, 0, BODY_BYTES);
+    for (unsigned position = 1; position <= MESSAGES; position++) {
+        struct gw_record_head *r =
+            gw_segment_add(&w, GW_RECORD_MESSAGE, &mailbox, position, BODY_BYTES);
+        check(r != NULL);
+        memset(r + 1, 0, BODY_BYTES);
+    }
     struct gw_store_request rq = {.op = GW_STORE_APPEND, .data = buf};
     rq.data_len = gw_segment_end(&w, broker_wall_us(&s->broker));
     struct gw_store_completion done;
@@ -85,7 +90,7 @@ static struct gw_bytes add_account(struct scene *s, unsigned number, char jid[JI
 {
     uint8_t identity_key[32] = {1, (uint8_t)number}, stored_key[32] = {2};
     broker_add_account(&s->broker, number, identity_key, stored_key);
-    put_message(s, identity_key);
+    put_messages(s, identity_key);
     return gw_bytes(jid, (size_t)snprintf(jid, JID_BYTES, "u%u@" BROKER_DOMAIN, number));
 }
 
