@@ -53,6 +53,13 @@ static bool remember(struct gw_lcore *l, gw_conn c, uint64_t position)
     return true;
 }
 
+void gw_edge_handed_before(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    for (unsigned i = 0; i < e->handed_count; i++)
+        handed(l, e, i)->stanza_number = 0;
+}
+
 /* ---- out ---- */
 
 static void write_delay(struct gw_lcore *l, gw_conn c, uint64_t stamp_us)

@@ -276,6 +276,8 @@ void gw_edge_release(struct gw_lcore *l, gw_conn c);
 /* What is settled, but nothing whose answer is still to be written: a stanza's refusal must not come
  * after what acknowledges it. */
 uint32_t gw_edge_acknowledged(struct gw_lcore *l, const struct gw_edge_conn *e);
+/* Counting begins anew: whoever acknowledges anything from now on has what was handed over by now. */
+void gw_edge_handed_before(struct gw_lcore *l, gw_conn c);
 /* The client has handled our first out_count stanzas, refusals among them. */
 void gw_edge_confirm_refusals(struct gw_lcore *l, gw_conn c, uint32_t out_count);
 void gw_edge_write_ack(struct gw_lcore *l, gw_conn c, uint32_t h);
@@ -340,6 +342,8 @@ void gw_edge_resumed(struct gw_lcore *l, struct gw_post *p);
 
 /* delivery.c */
 void gw_edge_deliver(struct gw_lcore *l, struct gw_post *p);
+/* Counting begins anew: whoever acknowledges anything from now on has what was handed over by now. */
+void gw_edge_handed_before(struct gw_lcore *l, gw_conn c);
 /* The client has handled our first out_count stanzas (stream management); false: more than we sent. */
 bool gw_edge_confirm_stanzas(struct gw_lcore *l, gw_conn c, uint32_t out_count);
 /* The client has answered the ping with this number. */

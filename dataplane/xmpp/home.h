@@ -94,7 +94,9 @@ struct gw_home_session {
     uint16_t untaken;   /* of these, and before: posts that its edge has still to answer */
     uint32_t read_next;
     uint64_t read_after; /* segment that must be durable before its mailbox is read */
-    uint64_t cursor;     /* next position to hand over */
+    uint64_t cursor;     /* next position to hand over, when it reads the mailbox */
+    /* The same when its priority is negative: of what is for its full JID, from own_from on. */
+    uint64_t own_cursor, own_from;
     uint64_t available_wall_us;
     uint64_t since_wall_us;
     gw_block jid_block; /* full JID */
@@ -120,7 +122,7 @@ struct gw_home_read {
     uint8_t run[] __attribute__((aligned(64)));
 };
 
-/* What a DELIVER's block is, so that its TAKEN can be put to rest. In deliver.reserved. */
+/* What a DELIVER's block is, so that its TAKEN can be put to rest. In deliver.lent. */
 enum gw_lent { GW_LENT_STANZA, GW_LENT_READ, GW_LENT_TEXT };
 
 /* ---- the queue ---- */
@@ -263,6 +265,14 @@ static inline bool gw_session_reads(const struct gw_home_session *s)
     return s->available && s->priority >= 0;
 }
 
+/* Whether what is stored at this position for its full JID is its, and nobody else's: all when it
+ * reads; with negative priority what came since (RFC 6121 section 8.5.3.1). One that is not available
+ * claims nothing: what it gets before it reads could overtake what waits. */
+static inline bool gw_session_claims(const struct gw_home_session *s, uint64_t position)
+{
+    return gw_session_reads(s) || (s->available && position >= s->own_from);
+}
+
 /* What quotas go by. */
 static inline uint32_t gw_home_now_s(const struct gw_lcore *l)
 {
@@ -369,6 +379,11 @@ void gw_home_flush_transients(struct gw_lcore *l, uint32_t session);
 void gw_home_taken(struct gw_lcore *l, struct gw_post *p);
 
 /* mailbox.c */
+/* A message at this position that was handed over has not arrived; own: it is for the full JID. */
+void gw_home_rewind(struct gw_home_session *s, uint64_t position, bool own);
+/* Its presence has changed: it begins to take all that is stored, or only what is for its full JID. */
+void gw_home_begin_reading(struct gw_lcore *l, uint32_t session);
+void gw_home_begin_own(struct gw_lcore *l, uint32_t session, bool was_reading);
 /* Hand a durable message to the sessions whose cursor stands at it. */
 void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *p);
 void gw_home_read_later(struct gw_lcore *l, uint32_t session, uint64_t after_segment);

@@ -96,6 +96,7 @@ struct gw_edge_counters {
     X(expired_unread, "messages left out and removed when they were read: too old")                \
     X(expiry_failed, "searches for what is too old that the store failed")                         \
     X(refused_unknown, "stanzas refused: no such account")                                         \
+    X(refused_resource, "messages refused: no such resource, and not of type chat")                \
     X(refused_full, "messages refused: as many wait in the mailbox as may")                        \
     X(refused_full_bytes, "messages refused: no room for their bytes in the mailbox")              \
     X(repeated, "messages that came again from their sender, acknowledged and not stored again")   \

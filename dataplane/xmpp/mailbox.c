@@ -13,19 +13,40 @@
 
 /* ---- to whom ---- */
 
-/* Whether a stored message for `resource` (empty: the bare JID) is for this session. */
-static bool wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource)
+static bool is_own(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource)
 {
-    if (resource.len == 0 || gw_bytes_eq(gw_session_resource(l, s), resource))
-        return true;
-    /* RFC 6121 section 8.5.3.2.1: when that resource is not there, as if to the bare JID. */
-    const struct gw_home_account *a = gw_home_account(l, s->account);
+    return gw_bytes_eq(gw_session_resource(l, s), resource);
+}
+
+/* Whether a session of that resource is there that a message at this position is for. */
+static bool is_claimed(const struct gw_lcore *l, const struct gw_home_account *a,
+                       struct gw_bytes resource, uint64_t position)
+{
     for (uint32_t i = a->sessions; i != 0; i = gw_home_session(l, i)->next) {
         const struct gw_home_session *t = gw_home_session(l, i);
-        if (gw_session_reads(t) && gw_bytes_eq(gw_session_resource(l, t), resource))
-            return false;
+        if (gw_session_claims(t, position) && is_own(l, t, resource))
+            return true;
     }
-    return true;
+    return false;
+}
+
+/* Whether a stored message for `resource` (empty: the bare JID) is for this session, when its cursor
+ * comes to it. */
+static bool wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
+                  uint64_t position)
+{
+    bool reads = gw_session_reads(s);
+    if (resource.len == 0)
+        return reads;
+    if (is_own(l, s, resource))
+        return s->available && (position < s->own_from || position >= s->own_cursor);
+    /* RFC 6121 section 8.5.3.2.1: when that resource is not there, as if to the bare JID. */
+    return reads && !is_claimed(l, gw_home_account(l, s->account), resource, position);
+}
+
+static uint64_t *cursor_of(struct gw_home_session *s)
+{
+    return gw_session_reads(s) ? &s->cursor : &s->own_cursor;
 }
 
 static bool may_hand_over(const struct gw_lcore *l, const struct gw_home_session *s)
@@ -43,7 +64,7 @@ static void deliver(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     p->epoch = s->epoch;
     s->in_flight++;
     s->untaken++;
-    s->cursor = p->deliver.position + 1;
+    *cursor_of(s) = p->deliver.position + 1;
     gw_post_down(l, s->conn.lcore, p);
 }
 
@@ -53,7 +74,7 @@ static void fall_behind(struct gw_lcore *l, uint32_t i, uint64_t position)
 {
     struct gw_home_session *s = gw_home_session(l, i);
     s->behind = true;
-    s->cursor = position;
+    *cursor_of(s) = position;
     if (!s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
         gw_home_read_later(l, i, 0); /* else the next confirmation starts it */
 }
@@ -65,8 +86,7 @@ void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
     for (uint32_t i = gw_home_account(l, account)->sessions; i != 0;
          i = gw_home_session(l, i)->next) {
         struct gw_home_session *t = gw_home_session(l, i);
-        if (!gw_session_reads(t) || t->behind || s->position < t->cursor ||
-            !wants(l, t, resource))
+        if (t->behind || s->position < *cursor_of(t) || !wants(l, t, resource, s->position))
             continue;
         if (!may_hand_over(l, t)) {
             fall_behind(l, i, s->position);
@@ -76,7 +96,7 @@ void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
             .block = post->block,
             .owner = post->owner,
             .deliver = {.position = s->position, .off = s->xml_off, .len = s->xml_len,
-                        .reserved = GW_LENT_STANZA},
+                        .lent = GW_LENT_STANZA, .own = is_own(l, t, resource)},
         };
         s->lent++;
         GW_COUNT(l->home_count.pushed);
@@ -101,8 +121,41 @@ void gw_home_refused(struct gw_lcore *l, uint32_t i, const struct gw_post *p)
         return;
     s->behind = true;
     s->stalled = true;
-    if (p->deliver.position < s->cursor)
-        s->cursor = p->deliver.position;
+    gw_home_rewind(s, p->deliver.position, p->deliver.own);
+}
+
+void gw_home_rewind(struct gw_home_session *s, uint64_t position, bool own)
+{
+    if (own && position < s->own_cursor)
+        s->own_cursor = position;
+    if ((!own || gw_session_reads(s)) && position < s->cursor)
+        s->cursor = position;
+}
+
+void gw_home_begin_reading(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    s->available_wall_us = l->wall_us;
+    s->behind = true;
+    gw_home_read_later(l, i, gw_home_last_number(l));
+}
+
+/* Once it has begun it goes on where it has been, also when it was away or has read all meanwhile. */
+void gw_home_begin_own(struct gw_lcore *l, uint32_t i, bool was_reading)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    uint64_t end = gw_home_account(l, s->account)->durable_end;
+    if (s->own_from == 0)
+        s->own_from = s->own_cursor = was_reading ? s->cursor : end;
+    else if (was_reading && s->own_cursor < s->cursor)
+        s->own_cursor = s->cursor;
+    if (!was_reading)
+        s->available_wall_us = l->wall_us;
+    s->behind = s->own_cursor < end;
+    if (s->behind)
+        gw_home_read_later(l, i, 0);
+    else
+        gw_home_flush_transients(l, i);
 }
 
 void gw_home_room(struct gw_lcore *l, struct gw_post *p)
@@ -159,7 +212,7 @@ static bool submit_read(struct gw_lcore *l, struct gw_read_slot *r, uint32_t ses
         .op = GW_STORE_READ,
         .mailbox = gw_identity_mailbox(&a->identity),
         .identity = &read->identity,
-        .from = s->cursor,
+        .from = *cursor_of(s),
         .data = read->run,
         .data_len = cap,
         .tag = gw_home_tag(GW_HOME_TAG_READ, (uint32_t)(r - l->home->reads)),
@@ -169,7 +222,7 @@ static bool submit_read(struct gw_lcore *l, struct gw_read_slot *r, uint32_t ses
         return false;
     }
     *r = (struct gw_read_slot){.session = session, .generation = s->generation, .used = true,
-                               .block = b, .cap = cap, .from = s->cursor,
+                               .block = b, .cap = cap, .from = rq.from,
                                .end = a->durable_end};
     s->reading = true;
     return true;
@@ -240,7 +293,8 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
         expire(l, s->account, r->position);
         return;
     }
-    if (!wants(l, s, gw_bytes(body + sizeof(meta), meta.resource_len)))
+    struct gw_bytes resource = gw_bytes(body + sizeof(meta), meta.resource_len);
+    if (!wants(l, s, resource, r->position))
         return;
     const uint8_t *xml = body + sizeof(meta) + meta.resource_len;
     bool waited = meta.accepted_us < s->available_wall_us;
@@ -252,7 +306,8 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
                     .len = (uint32_t)(body + len - xml),
                     .delay_off = waited ? meta.delay_off : 0,
                     .delay_us = meta.accepted_us,
-                    .reserved = GW_LENT_READ},
+                    .lent = GW_LENT_READ,
+                    .own = is_own(l, s, resource)},
     };
     w->read->lent++;
     GW_COUNT(l->home_count.read_back);
@@ -302,10 +357,10 @@ static void hand_over_burst(struct walk *w, const struct gw_record_head **record
     for (unsigned i = 0; i < n; i++) {
         if (!may_hand_over(l, s)) {
             w->stopped = true;
-            s->cursor = records[i]->position;
+            *cursor_of(s) = records[i]->position;
             return;
         }
-        s->cursor = records[i]->position + 1;
+        *cursor_of(s) = records[i]->position + 1;
         if (ok[i])
             hand_over_record(w, records[i]);
         else
@@ -335,21 +390,22 @@ static void move_on(struct gw_lcore *l, uint32_t session, const struct gw_read_s
 {
     struct gw_home_session *s = gw_home_session(l, session);
     struct gw_home_account *a = gw_home_account(l, s->account);
+    uint64_t *at = cursor_of(s);
     if (stopped) {
         if (!s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
             gw_home_read_later(l, session, 0); /* it was the credits: try again */
         return;
     }
     if (c->more) {
-        if (c->next > s->cursor)
-            s->cursor = c->next;
+        if (c->next > *at)
+            *at = c->next;
         gw_home_read_later(l, session, 0);
         return;
     }
     /* All that was durable when the read was submitted has been seen. */
-    if (s->cursor < slot->end)
-        s->cursor = slot->end;
-    if (s->cursor < a->durable_end) {
+    if (*at < slot->end)
+        *at = slot->end;
+    if (*at < a->durable_end) {
         gw_home_read_later(l, session, 0);
         return;
     }
@@ -380,7 +436,7 @@ void gw_home_read_done(struct gw_lcore *l, uint32_t index, const struct gw_store
         struct gw_home_session *s = gw_home_session(l, session);
         s->reading = false;
         if (!s->behind) { /* became unavailable meanwhile */
-        } else if (s->cursor != slot.from) { /* moved back meanwhile, by a refusal */
+        } else if (*cursor_of(s) != slot.from) { /* moved back meanwhile, by a refusal */
             if (!s->stalled)
                 gw_home_read_later(l, session, 0);
         } else if (c->status != 0) {

@@ -39,7 +39,8 @@ void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
 static void note_refusal(struct gw_lcore *l, gw_conn c, uint32_t seq)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (!e->resumable && !e->enabling)
+    bool counts = (int32_t)(seq - e->sm_base) > 0; /* came behind <enable/> */
+    if ((!e->resumable && !e->enabling) || !counts)
         return;
     struct gw_edge_refusals *r = &e->refusals[e->refusals[0].out];
     if (!r->out)
@@ -100,6 +101,15 @@ void gw_edge_confirm_refusals(struct gw_lcore *l, gw_conn c, uint32_t out_count)
     }
 }
 
+/* XEP-0198 section 4: counting begins with <enabled/>, and who acknowledges anything has that. */
+static void count_from_here(struct gw_lcore *l, gw_conn c)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    e->out_count = 0;
+    e->refusals[0].number = e->refusals[1].number = 0;
+    gw_edge_handed_before(l, c);
+}
+
 void gw_edge_ack_on(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
@@ -142,7 +152,7 @@ static void write_answer(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_an
         break;
     case GW_ANSWER_ENABLED:
         e->sm = true;
-        e->out_count = 0;
+        count_from_here(l, c);
         break;
     case GW_ANSWER_NONZA:
     case GW_ANSWER_LAST:

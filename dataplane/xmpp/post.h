@@ -90,7 +90,8 @@ struct gw_post {
             uint64_t position;
             uint32_t off, len;
             uint32_t delay_off; /* 0: no delay element */
-            uint32_t reserved;
+            uint16_t lent; /* enum gw_lent */
+            uint16_t own;  /* it is for the session's full JID */
             uint64_t delay_us;
         } deliver;
         struct {

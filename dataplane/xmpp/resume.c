@@ -378,8 +378,8 @@ static void rewind_cursor(struct gw_lcore *l, struct gw_home_session *s, struct 
 {
     const struct gw_handed *run = r->handed_count > 0 ? gw_arena_ptr(l->arena, r->handed_block) : NULL;
     for (unsigned i = 0; i < r->handed_count; i++)
-        if (run[r->handed_first + i].position < s->cursor)
-            s->cursor = run[r->handed_first + i].position;
+        for (unsigned own = 0; own < 2; own++) /* which of them it was, nobody remembers */
+            gw_home_rewind(s, run[r->handed_first + i].position, own);
     gw_arena_put(l->arena, r->handed_block);
     r->handed_block = 0;
     r->handed_count = 0;
@@ -405,7 +405,7 @@ void gw_home_resume_durable(struct gw_lcore *l, struct gw_post *p)
     rewind_cursor(l, s, r);
     r->detached = r->resuming = false;
     answer_resume(l, p, GW_RESUMED_OK, r->h);
-    s->behind = gw_session_reads(s);
+    s->behind = s->available;
     if (s->behind)
         gw_home_read_later(l, i, gw_home_last_number(l));
     else

@@ -204,6 +204,17 @@ static bool accept_repeated(struct gw_lcore *l, uint32_t account, const struct g
     return true;
 }
 
+/* RFC 6121 section 8.5.3.2.1: a message of type normal for a resource that is not there; it could be
+ * dropped in silence as well. One of type chat is treated as if for the bare JID, and so is what says
+ * of another message that it has arrived, or was read (XEP-0184, XEP-0333). */
+static bool is_for_nobody(const struct gw_lcore *l, const struct gw_home_account *a,
+                          const struct gw_stanza *s)
+{
+    struct gw_bytes resource = gw_stanza_to_resource(s);
+    return s->kind == GW_STANZA_MESSAGE && s->type == GW_TYPE_NORMAL && resource.len != 0 &&
+           (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) == 0 && !gw_home_has_session(l, a, gw_stanza_to(s));
+}
+
 /* False: it must wait for room in a segment, or for its account. */
 static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *p)
 {
@@ -218,6 +229,11 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
     }
     if (is_repeated(l, s))
         return accept_repeated(l, account, p);
+    if (is_for_nobody(l, a, s)) {
+        GW_COUNT(l->home_count.refused_resource);
+        gw_home_return(l, p, true, GW_CONDITION_SERVICE_UNAVAILABLE);
+        return true;
+    }
     bool store = (s->flags & GW_STANZA_STORE) != 0;
     if (store && !gw_store_accepts(l->store)) {
         GW_COUNT(l->home_count.refused_closed);
@@ -380,7 +396,16 @@ unsigned gw_home_work(struct gw_lcore *l)
 
 /* ---- out ---- */
 
-/* RFC 6121 section 8.5: to a full JID, that session; to a bare one, every session that is there. */
+/* RFC 6121 section 8.5.2.1: presence to the bare JID is for all that are available, a headline for
+ * those that take messages. An error ends here: the account has asked nothing that it could answer. */
+static bool takes_for_all(const struct gw_home_session *t, const struct gw_stanza *s)
+{
+    if (s->type == GW_TYPE_ERROR)
+        return false;
+    return s->kind == GW_STANZA_PRESENCE ? t->available : gw_session_reads(t);
+}
+
+/* RFC 6121 section 8.5: to a full JID, that session; to a bare one, those that are there for it. */
 static unsigned hand_out(struct gw_lcore *l, struct gw_home_account *a, const struct gw_stanza *s)
 {
     struct gw_bytes resource = gw_stanza_to_resource(s);
@@ -389,8 +414,9 @@ static unsigned hand_out(struct gw_lcore *l, struct gw_home_account *a, const st
     for (uint32_t i = a->sessions, next; i != 0; i = next) {
         struct gw_home_session *t = gw_home_session(l, i);
         next = t->next;
-        bool exact = resource.len != 0 && gw_bytes_eq(gw_session_resource(l, t), resource);
-        if (exact || (resource.len == 0 && gw_session_reads(t))) {
+        bool is_for = resource.len != 0 ? gw_bytes_eq(gw_session_resource(l, t), resource)
+                                        : takes_for_all(t, s);
+        if (is_for) {
             gw_home_transient(l, i, xml);
             n++;
         }
@@ -404,7 +430,7 @@ static void transient(struct gw_lcore *l, struct gw_home_account *a, struct gw_p
     enum gw_condition why = GW_CONDITION_NONE;
     if (hand_out(l, a, s) > 0)
         GW_COUNT(l->home_count.transient);
-    else if (s->kind == GW_STANZA_IQ)
+    else if (s->kind == GW_STANZA_IQ || s->type == GW_TYPE_GROUPCHAT)
         why = GW_CONDITION_SERVICE_UNAVAILABLE;
     else
         GW_COUNT(l->home_count.transient_dropped);

@@ -58,7 +58,7 @@ static bool deliver_text(struct gw_lcore *l, uint32_t i, gw_block b)
         .epoch = s->epoch,
         .deliver = {.off = offsetof(struct gw_home_text, text),
                     .len = text_at(l, b)->len,
-                    .reserved = GW_LENT_TEXT},
+                    .lent = GW_LENT_TEXT},
     };
     gw_post_down(l, s->conn.lcore, &p);
     return true;
@@ -171,11 +171,11 @@ static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, st
     broadcast(l, a, xml);
     if (!was_available)
         tell_of_others(l, a, i);
-    if (!was_reading && gw_session_reads(s)) {
-        s->available_wall_us = l->wall_us;
-        s->behind = true;
-        gw_home_read_later(l, i, gw_home_last_number(l));
-    }
+    bool reads = gw_session_reads(s);
+    if (reads && !was_reading)
+        gw_home_begin_reading(l, i);
+    else if (!reads && (was_reading || !was_available))
+        gw_home_begin_own(l, i, was_reading);
     presence_changed(l, s);
 }
 
@@ -402,7 +402,7 @@ void gw_home_taken(struct gw_lcore *l, struct gw_post *p)
     }
     if (p->block == 0)
         return;
-    switch ((enum gw_lent)p->deliver.reserved) {
+    switch ((enum gw_lent)p->deliver.lent) {
     case GW_LENT_TEXT:
         if (p->n != 0)
             GW_COUNT(l->home_count.transient_dropped);

@@ -94,6 +94,8 @@ class RawStream:
             self._parse(data)
         element = self._elements.pop(0)
         self.handled += element.tag.startswith(CLIENT)
+        if element.tag == SM + "enabled":
+            self.handled = 0
         if self.answers_pings and element.find(PING + "ping") is not None:
             self.write(f"<iq type='result' id='{element.get('id')}' to='{element.get('from')}'/>")
             return await self.next()
@@ -216,7 +218,6 @@ class RawStream:
         if sm:
             self.write("<enable xmlns='urn:xmpp:sm:3'/>")
             await self.expect(SM + "enabled")
-            self.handled = 0
         if presence:
             await self.announce()
         return self
@@ -226,9 +227,9 @@ class RawStream:
         section 4.2.2): from then on it is one that messages go to."""
         self.write(f"<presence><priority>{priority}</priority></presence>")
         _, before = await self.until(CLIENT + "presence", **{"from": self.jid})
-        self._put_back(before)
+        self.put_back(before)
 
-    def _put_back(self, elements):
+    def put_back(self, elements):
         self._elements[:0] = elements
         self.handled -= sum(e.tag.startswith(CLIENT) for e in elements)
 
@@ -244,6 +245,15 @@ class RawStream:
                    "<ping xmlns='urn:xmpp:ping'/></iq>")
         answer, before = await self.until(CLIENT + "iq", id=ping_id)
         assert answer.get("type") == "result", ElementTree.tostring(answer)
+        return before
+
+    async def fence(self):
+        """Waits until what others have sent to this session by now, and the server has handled, is
+        here: a headline to itself comes behind it, by way of its home. Returns what came before."""
+        self._pings += 1
+        fence_id = f"fence{self._pings}"
+        self.write(f"<message type='headline' to='{self.jid}' id='{fence_id}'/>")
+        _, before = await self.until(CLIENT + "message", id=fence_id)
         return before
 
     def message(self, to, message_id, body, extra="", kind="chat"):

@@ -22,8 +22,8 @@ import clients
 import counted
 import sandbox
 
-MODULES = ("login", "message", "offline", "sm", "resume", "repeat", "bad_input", "tcp", "net", "conn", "keys",
-           "dispatch", "profanity")
+MODULES = ("login", "message", "delivery", "scenarios", "offline", "sm", "resume", "repeat", "bad_input",
+           "tcp", "net", "conn", "keys", "dispatch", "profanity")
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__,
