@@ -70,8 +70,7 @@ static void spilled_settle(struct merge *x)
 static void merge_open(struct merge *x, struct gw_store *s, const struct gw_mailbox_id *id,
                        uint64_t from)
 {
-    if (removals_has(s->removals, id))
-        removals_flush(s);
+    check(!removals_has(s->removals, id));
     *x = (struct merge){.s = s, .id = *id, .m = window_find(&s->window, id)};
     uint8_t key[MAILBOX_KEY_BYTES];
     mailbox_key(key, id, from);

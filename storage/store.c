@@ -133,11 +133,9 @@ static void serve_one(struct gw_store *s, const struct popped *p)
         mailbox_count(s, &p->r, &done);
         break;
     case GW_STORE_EXPIRED:
-        removals_flush(s);
         expiry_some(s, &p->r, &done);
         break;
     case GW_STORE_DROP_MAILBOX:
-        removals_flush(s);
         mailbox_drop(s, &p->r, &done);
         break;
     case GW_STORE_GET:
@@ -163,7 +161,6 @@ static void serve_one(struct gw_store *s, const struct popped *p)
         rotate_some(s, &p->r, &done);
         break;
     case GW_STORE_VERIFY:
-        removals_flush(s);
         verify_some(s, &p->r, &done);
         break;
     case GW_STORE_SPILL:
@@ -187,6 +184,33 @@ void store_wake_completed(struct gw_store *s)
     }
 }
 
+/* Whether a request looks at what removals that are not written yet should have taken away. */
+static bool sees_removals(const struct gw_store *s, const struct gw_store_request *r)
+{
+    switch (r->op) {
+    case GW_STORE_READ:
+    case GW_STORE_MAILBOX:
+    case GW_STORE_COUNT:
+        return removals_has(s->removals, &r->mailbox);
+    case GW_STORE_EXPIRED:
+    case GW_STORE_DROP_MAILBOX:
+    case GW_STORE_VERIFY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Before anything is served: when that fails, requests wait, and are not shown what was removed. */
+static void write_removals(struct gw_store *s)
+{
+    for (unsigned i = 0; i < s->popped_count; i++)
+        if (sees_removals(s, &s->popped[i].r)) {
+            removals_flush(s);
+            return;
+        }
+}
+
 static void serve_popped(struct gw_store *s)
 {
     for (unsigned i = 0; i < s->popped_count; i++)
@@ -205,7 +229,7 @@ static void prepare_log(struct gw_store *s)
 
 /* Requests are taken before segments are indexed: a client submits a READ only after its APPEND was
  * complete, and the segment was handed over before that. So every READ finds what it must see; what
- * was taken waits when indexing fails. */
+ * was taken waits when indexing, or writing what was removed, fails. */
 unsigned store_storage_pass(struct gw_store *s)
 {
     uint64_t now_us = store_now_us(s);
@@ -214,6 +238,8 @@ unsigned store_storage_pass(struct gw_store *s)
     reserve_check(s, now_us);
     pop_requests(s);
     unsigned work = s->popped_count + index_handover(s, now_us);
+    if (!atomic_load(&s->failed))
+        write_removals(s);
     if (atomic_load(&s->failed))
         return 1;
     prepare_log(s);

@@ -161,6 +161,20 @@ STORE_TEST(removals_and_events_survive_a_failure)
     heal(rig);
 }
 
+/* It waits instead for the store to be opened anew. */
+STORE_TEST(a_reader_is_not_shown_what_could_not_be_removed)
+{
+    for (unsigned p = 1; p <= 3; p++)
+        rig_put(rig, 1, p, "x");
+    rig_spill(rig);
+    rig_take(rig, 1, 2, 2);
+    break_writes(rig, IO_FAULTS_WRITE, 1);
+    rig_assert_mailbox(rig, 1, 0, "1:x 3:x ");
+    heal(rig);
+    rig_kill(rig);
+    rig_assert_mailbox(rig, 1, 0, "1:x 3:x ");
+}
+
 /* ---- a disk that stays broken ---- */
 
 static void submit_get(struct rig *rig, unsigned client, char *out)
