@@ -109,6 +109,7 @@ struct gw_home_session {
 
 /* Some bytes of the home's own: presences, transients. */
 struct gw_home_text {
+    uint64_t behind; /* of one that waits: the stored messages below this position came before it */
     gw_block next;
     uint32_t len;
     char text[];
@@ -376,6 +377,8 @@ void gw_home_presence(struct gw_lcore *l, struct gw_post *p);
 /* A stanza that is not stored, to one session: now, or behind what it still has to read. */
 void gw_home_transient(struct gw_lcore *l, uint32_t session, struct gw_bytes xml);
 void gw_home_flush_transients(struct gw_lcore *l, uint32_t session);
+/* Of those that wait what came before the message at this position, as far as there are credits. */
+void gw_home_transients_before(struct gw_lcore *l, uint32_t session, uint64_t position);
 void gw_home_taken(struct gw_lcore *l, struct gw_post *p);
 
 /* mailbox.c */

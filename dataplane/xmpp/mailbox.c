@@ -355,6 +355,8 @@ static void hand_over_burst(struct walk *w, const struct gw_record_head **record
     bool ok[OPEN_BURST];
     open_burst(w, records, n, ok);
     for (unsigned i = 0; i < n; i++) {
+        if (may_hand_over(l, s))
+            gw_home_transients_before(l, w->session, records[i]->position);
         if (!may_hand_over(l, s)) {
             w->stopped = true;
             *cursor_of(s) = records[i]->position;

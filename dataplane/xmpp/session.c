@@ -82,6 +82,7 @@ static void deliver_or_queue(struct gw_lcore *l, uint32_t i, gw_block b)
         drop_text(l, b);
         return;
     }
+    text_at(l, b)->behind = gw_home_account(l, s->account)->durable_end;
     if (s->transient_tail != 0)
         text_at(l, s->transient_tail)->next = b;
     else
@@ -99,17 +100,32 @@ void gw_home_transient(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
         deliver_or_queue(l, i, b);
 }
 
+static gw_block take_transient(struct gw_lcore *l, struct gw_home_session *s)
+{
+    gw_block b = s->transient_head;
+    s->transient_head = text_at(l, b)->next;
+    s->transient_count--;
+    if (s->transient_head == 0)
+        s->transient_tail = 0;
+    return b;
+}
+
 void gw_home_flush_transients(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_session *s = gw_home_session(l, i);
     while (s->transient_head != 0) {
-        gw_block b = s->transient_head;
-        s->transient_head = text_at(l, b)->next;
+        gw_block b = take_transient(l, s);
         if (!deliver_text(l, i, b))
             drop_text(l, b);
     }
-    s->transient_tail = 0;
-    s->transient_count = 0;
+}
+
+void gw_home_transients_before(struct gw_lcore *l, uint32_t i, uint64_t position)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    while (s->transient_head != 0 && text_at(l, s->transient_head)->behind <= position &&
+           gw_post_down_room(l, s->conn.lcore) > 0)
+        check(deliver_text(l, i, take_transient(l, s)));
 }
 
 /* ---- presence ---- */
@@ -374,11 +390,8 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t i)
     gw_home_resumption_gone(l, i);
     if (s->available)
         announce_gone(l, i);
-    while (s->transient_head != 0) {
-        gw_block b = s->transient_head;
-        s->transient_head = text_at(l, b)->next;
-        drop_text(l, b);
-    }
+    while (s->transient_head != 0)
+        drop_text(l, take_transient(l, s));
     gw_arena_put(l->arena, s->presence);
     gw_arena_put(l->arena, s->jid_block);
     s->presence = s->jid_block = 0;
