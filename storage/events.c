@@ -42,8 +42,15 @@ static bool out_add(struct out *o, uint64_t segment, uint64_t durable_us, const 
     return true;
 }
 
+/* What a file has of segments that the window still holds comes from there, and not twice. */
+uint64_t events_spilled_below(const struct gw_store *s)
+{
+    return s->window.held_count > 0 ? window_held_at(&s->window, 0)->s.number : UINT64_MAX;
+}
+
 static int scan_spilled(struct gw_store *s, uint64_t from, struct out *o)
 {
+    uint64_t below = events_spilled_below(s);
     uint8_t key[EVENTS_KEY_BYTES];
     events_key(key, from, 0);
     struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_EVENTS, gw_bytes(NULL, 0));
@@ -58,6 +65,8 @@ static int scan_spilled(struct gw_store *s, uint64_t from, struct out *o)
             store_report(s, "an event record is damaged and left out");
             continue;
         }
+        if (gw_be64(k.p) >= below)
+            break;
         memcpy(&durable_us, v.p, sizeof(durable_us));
         room = out_add(o, gw_be64(k.p), durable_us, v.p + sizeof(durable_us),
                        (uint32_t)(v.len - sizeof(durable_us)));

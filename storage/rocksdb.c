@@ -30,7 +30,7 @@ struct gw_engine {
     bool damaged;
     char path[256], keys_path[256];
     char ingest_path[256]; /* the file that the spill thread is writing */
-    rocksdb_options_t *ingest_options;
+    rocksdb_options_t *ingest_options[GW_SPACE_COUNT];
     rocksdb_envoptions_t *env_options;
     rocksdb_ingestexternalfileoptions_t *ingest_how;
     rocksdb_flushoptions_t *flush_options;
@@ -211,7 +211,8 @@ static void rocks_free(struct gw_engine **ep)
     rocksdb_writeoptions_destroy(e->write_sync);
     rocksdb_writeoptions_destroy(e->write_async);
     rocksdb_readoptions_destroy(e->read_any);
-    rocksdb_options_destroy(e->ingest_options);
+    for (int i = 0; i < GW_SPACE_COUNT; i++)
+        rocksdb_options_destroy(e->ingest_options[i]);
     rocksdb_envoptions_destroy(e->env_options);
     rocksdb_ingestexternalfileoptions_destroy(e->ingest_how);
     rocksdb_flushoptions_destroy(e->flush_options);
@@ -231,7 +232,8 @@ static struct gw_engine *engine_new(void)
     e->write_async = rocksdb_writeoptions_create();
     e->read_any = rocksdb_readoptions_create();
     rocksdb_readoptions_set_total_order_seek(e->read_any, 1);
-    e->ingest_options = tuning_space(GW_SPACE_MAILBOX, e->cache);
+    for (int i = 0; i < GW_SPACE_COUNT; i++)
+        e->ingest_options[i] = tuning_space((enum gw_space)i, e->cache);
     e->env_options = rocksdb_envoptions_create();
     e->ingest_how = rocksdb_ingestexternalfileoptions_create();
     rocksdb_ingestexternalfileoptions_set_move_files(e->ingest_how, 1);
@@ -434,12 +436,13 @@ static int rocks_write(struct gw_engine *e, struct gw_batch *b, bool sync)
 
 /* ---- sorted files ---- */
 
-static int write_sorted(struct gw_engine *e, struct gw_pair_source *from)
+static int write_sorted(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
 {
     char *text = NULL;
     struct gw_pair pair;
     int more = 0;
-    rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(e->env_options, e->ingest_options);
+    rocksdb_sstfilewriter_t *w =
+        rocksdb_sstfilewriter_create(e->env_options, e->ingest_options[space]);
     rocksdb_sstfilewriter_open(w, e->ingest_path, &text);
     while (text == NULL && (more = from->next(from, &pair)) > 0)
         rocksdb_sstfilewriter_put(w, (const char *)pair.key.p, pair.key.len,
@@ -464,7 +467,7 @@ static int take_over(struct gw_engine *e, enum gw_space space)
 
 static int rocks_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
 {
-    int err = write_sorted(e, from);
+    int err = write_sorted(e, space, from);
     if (!err)
         err = take_over(e, space);
     unlink(e->ingest_path);

@@ -3,7 +3,8 @@
  * Spill: what still waits after a while gets a key of its own, and its segment leaves the window.
  *
  * The oldest segments are taken together, as many as there are: few messages become one batch, many
- * are sorted and written as a file by the spill thread, while they are still read from the window.
+ * are sorted and written as a file by the spill thread, while they are still read from the window. So
+ * do their events (spill_events.h), each by its own number.
  * Only when they can be read from their keys do they leave it, and the note of how far spill has
  * come is written last. A crash in between finds them in the log, and the same is done again; the
  * log gives up what was spilled only after the keys were synced. A message that was delivered
@@ -25,6 +26,8 @@ static void gather_segment(struct gw_store *s, const struct window_segment *seg)
     size_t off = gw_segment_first_off(), at = off;
     const struct gw_record_head *r;
     for (; (r = gw_record_next(base, seg->len, &off)) != NULL; at = off) {
+        if (r->kind == GW_RECORD_EVENTS)
+            spill_events_add(&p->events, seg, r, seg->off + at);
         if (r->kind != GW_RECORD_MESSAGE)
             continue;
         struct spill_message *m = &p->messages[p->message_count++];
@@ -94,15 +97,23 @@ static void reseal_done(struct gw_store *s, struct reseal *x)
     s->spill.unkeyed = x->unkeyed;
 }
 
-/* The spill thread's work. Nobody writes to frozen records or to p->messages meanwhile. */
-static void write_file(struct gw_store *s)
+static int write_messages_file(struct gw_store *s)
 {
-    struct spill *p = &s->spill;
     struct reseal x;
     sort_pairs(s);
     reseal_pairs(s, &x);
-    p->err = s->ops->ingest(s->engine, GW_SPACE_MAILBOX, &x.source);
+    int err = s->ops->ingest(s->engine, GW_SPACE_MAILBOX, &x.source);
     reseal_done(s, &x);
+    return err;
+}
+
+/* The spill thread's work. Nobody writes to frozen records, to p->messages or p->events meanwhile. */
+static void write_files(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    p->err = p->filed ? write_messages_file(s) : 0;
+    if (!p->err && p->events.filed)
+        p->err = spill_events_write_file(s);
     atomic_store(&p->asked, false);
     atomic_store(&p->done, true);
     wake_up(&s->storage_wake);
@@ -119,7 +130,7 @@ static void *spill_main(void *arg)
         else
             wake_disarm(&p->wake);
         if (atomic_load(&p->asked))
-            write_file(s);
+            write_files(s);
         else if (atomic_load(&p->stop))
             return NULL;
     }
@@ -148,33 +159,6 @@ static void settle(struct gw_store *s, size_t count)
         store_fail(s, "removing spilled messages", err);
 }
 
-/* An event's key holds when its segment became durable, before the record. */
-static void put_event(struct gw_store *s, const struct window_segment *seg, uint32_t index,
-                      const struct gw_record_head *r)
-{
-    uint8_t key[EVENTS_KEY_BYTES];
-    events_key(key, seg->number, index);
-    uint8_t *value = store_scratch(s, sizeof(seg->durable_us) + r->len);
-    memcpy(value, &seg->durable_us, sizeof(seg->durable_us));
-    memcpy(value + sizeof(seg->durable_us), r, r->len);
-    s->ops->put(s->batch, GW_SPACE_EVENTS, gw_bytes(key, sizeof(key)),
-                gw_bytes(value, sizeof(seg->durable_us) + r->len));
-}
-
-static void put_events(struct gw_store *s, const struct window_held *h)
-{
-    if (h->s.number < s->state.events_trim)
-        return;
-    const uint8_t *base = window_at(&s->window, h->s.off);
-    size_t off = h->events_off;
-    for (uint32_t found = 0; found < h->events_count;) {
-        const struct gw_record_head *r = gw_record_next(base, h->s.len, &off);
-        check(r != NULL);
-        if (r->kind == GW_RECORD_EVENTS)
-            put_event(s, &h->s, found++, r);
-    }
-}
-
 /* A dropped mailbox needs no mark when none of its messages can be in the log. */
 static void clear_dropped(struct gw_store *s)
 {
@@ -192,9 +176,8 @@ static void clear_dropped(struct gw_store *s)
 static void put_progress(struct gw_store *s)
 {
     struct spill *p = &s->spill;
-    for (size_t i = 0; i < p->segment_count; i++)
-        put_events(s, window_held_at(&s->window, i));
     s->state.segment_oldest = window_held_at(&s->window, p->segment_count - 1)->s.number + 1;
+    spill_events_put(s, s->state.segment_oldest);
     if (s->state.segment_next < s->state.segment_oldest)
         s->state.segment_next = s->state.segment_oldest;
     clear_dropped(s);
@@ -223,6 +206,7 @@ static void finish(struct gw_store *s)
     atomic_store_explicit(&s->segment_oldest, s->state.segment_oldest, memory_order_relaxed);
     GW_COUNT_ADD(s->storage_counters.spilled, p->message_count);
     GW_COUNT_ADD(s->storage_counters.spilled_segments, p->segment_count);
+    GW_COUNT_ADD(s->storage_counters.event_files, p->events.filed);
     count_resealed(s);
     p->phase = SPILL_IDLE;
     wake_up(&s->commit_wake);
@@ -356,6 +340,7 @@ static void begin(struct gw_store *s, uint64_t until)
     p->until = until;
     p->segment_count = p->message_count = p->settled = 0;
     p->bytes = 0;
+    spill_events_clear(&p->events);
 }
 
 static void gather_some(struct gw_store *s)
@@ -367,7 +352,9 @@ static void gather_some(struct gw_store *s)
     if (more_to_gather(s))
         return;
     freeze(s);
-    if (p->message_count < s->cfg.spill_file_min) {
+    p->filed = p->message_count >= s->cfg.spill_file_min;
+    p->events.filed = spill_events_are_many(s);
+    if (!p->filed && !p->events.filed) {
         write_batch(s);
         return;
     }
@@ -381,14 +368,16 @@ static void await_file(struct gw_store *s)
     struct spill *p = &s->spill;
     /* Without threads it is written here, in a pass after the one that asked. */
     if (!s->cfg.own_thread)
-        write_file(s);
+        write_files(s);
     if (!atomic_load(&p->done))
         return;
     atomic_store(&p->done, false);
     if (p->err)
         fail(s, p->err);
-    else
+    else if (p->filed)
         p->phase = SPILL_SETTLE;
+    else
+        write_batch(s);
 }
 
 static void settle_some(struct gw_store *s)
@@ -461,6 +450,7 @@ int spill_open(struct gw_store *s)
     size_t max = SPILL_MESSAGES_MAX + SEGMENT_MESSAGES_MAX;
     p->messages = calloc(max, sizeof(*p->messages));
     p->pairs = calloc(max, sizeof(*p->pairs));
+    spill_events_open(&p->events);
     check(p->messages != NULL && p->pairs != NULL);
     if (s->cfg.keys != NULL) {
         p->reseal_buf = malloc(RESEAL_BUF_BYTES);
@@ -494,6 +484,7 @@ void spill_close(struct gw_store *s)
     wake_close(&p->wake);
     vault_hand_close(&p->hand);
     free(p->reseal_buf);
+    spill_events_close(&p->events);
     free(p->messages);
     free(p->pairs);
     p->messages = NULL;

@@ -603,6 +603,8 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
                            .window = {.region = {.fd = -1}}};
     if (s->cfg.spill_file_min == 0)
         s->cfg.spill_file_min = SPILL_FILE_MIN;
+    if (s->cfg.spill_events_min == 0)
+        s->cfg.spill_events_min = SPILL_EVENTS_MIN;
     if (s->cfg.report == NULL)
         s->cfg.report = report_to_stderr;
     check(getrandom(&s->cas_key, sizeof(s->cas_key), 0) == sizeof(s->cas_key));

@@ -53,6 +53,7 @@ struct gw_store_config {
 
     /* What follows may be left zero. */
     uint32_t spill_file_min;  /* messages from which on a spill becomes a sorted file; 0: chosen */
+    uint32_t spill_events_min; /* bytes from which on its events become one of their own; 0: chosen */
     struct gw_mem_disk *disk; /* mem: outlives the store; NULL: a fresh one that ends with it */
     uint64_t (*clock_us)(
         void *arg); /* NULL: the wall clock. Called once a pass, by every thread. */
@@ -346,6 +347,7 @@ unsigned gw_store_storage_poll(struct gw_store *s);
     X(small_reads, "small records read")                               \
     X(small_writes, "small records written")                           \
     X(spilled_segments, "segments dropped from the commit log")        \
+    X(event_files, "sorted files that events were spilled to")         \
     X(damaged, "segments and records that could not be read")          \
     X(resealed, "messages sealed anew under their account's key")     \
     X(unkeyed, "messages spilled as they were: no key, or they did not open") \

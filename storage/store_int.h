@@ -11,6 +11,7 @@
 #include "../dataplane/base/siphash.h"
 #include "engine.h"
 #include "removals.h"
+#include "spill_events.h"
 #include "store.h"
 #include "upkeep.h"
 #include "vault.h"
@@ -36,6 +37,9 @@
 #define SPILL_MESSAGES_MAX (1u << 17)
 /* From how many messages on a sorted file is cheaper than a batch. */
 #define SPILL_FILE_MIN 2048
+/* The same of events, in bytes. Such files are never merged, so they must not be many: with less than
+ * this in a spill there are too few events for their cost to matter. */
+#define SPILL_EVENTS_MIN (4u << 20)
 
 #define MAILBOX_KEY_BYTES   (sizeof(struct gw_mailbox_id) + 8)
 #define EVENTS_KEY_BYTES    12
@@ -124,6 +128,8 @@ struct spill {
     struct spill_message *messages; /* SPILL_MESSAGES_MAX and one segment's more */
     size_t message_count;
     size_t settled;
+    bool filed; /* its messages go into a file, or are there */
+    struct spill_events events;
 
     /* the spill thread */
     pthread_t thread;
@@ -269,6 +275,8 @@ void events_key(uint8_t key[EVENTS_KEY_BYTES], uint64_t segment, uint32_t index)
 void events_scan(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
 /* The first held segment with number >= from. */
+/* Segments whose events are read from their keys. */
+uint64_t events_spilled_below(const struct gw_store *s);
 size_t events_held_from(const struct gw_store *s, uint64_t from);
 void events_trim(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);

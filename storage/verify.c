@@ -95,6 +95,8 @@ static void spilled_message(struct slice *x, struct gw_bytes key, struct gw_byte
 static void spilled_events(struct slice *x, struct gw_bytes key, struct gw_bytes value)
 {
     size_t head = sizeof(uint64_t); /* when it became durable */
+    if (key.len == EVENTS_KEY_BYTES && gw_be64(key.p) >= events_spilled_below(x->s))
+        return; /* looked at where it is read */
     x->w->events++;
     if (key.len == EVENTS_KEY_BYTES && value.len >= head + sizeof(struct gw_record_head))
         look_at_events(x, (const void *)(value.p + head), value.len - head, gw_be64(key.p));

@@ -109,6 +109,7 @@ static void open_store(struct broker *b)
         .keys = b->keys,
         .reserve_bytes = b->cfg.reserve_bytes,
         .spill_file_min = b->cfg.spill_file_min,
+        .spill_events_min = b->cfg.spill_file_min * 256,
         .disk = b->disk,
         .clock_us = store_clock,
         .clock_arg = b,

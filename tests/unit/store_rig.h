@@ -97,6 +97,7 @@ static inline void rig_begin(struct rig *rig, const char *engine)
                                         .spill_after_us = 1000000,
                                         .storage_cpu = -1,
                                         .spill_file_min = 2,
+                                        .spill_events_min = 512,
                                         .disk = rig->disk,
                                         .clock_us = rig_clock,
                                         .clock_arg = rig,

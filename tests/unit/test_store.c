@@ -676,6 +676,93 @@ STORE_TEST(trimmed_events_are_forgotten_for_good)
     cr_assert_gt(e, d);
 }
 
+/* So many that they become a file, beside one of their messages. */
+#define MANY_EVENTS 8
+
+static void append_many_events(struct rig *rig, char *expected, size_t cap)
+{
+    size_t used = strlen(expected);
+    for (unsigned i = 0; i < MANY_EVENTS; i++) {
+        uint64_t number = append_events(rig, "first", i % 2 == 0 ? "second" : NULL);
+        used += (size_t)snprintf(expected + used, cap - used, "%" PRIu64 ":first ", number);
+        if (i % 2 == 0)
+            used += (size_t)snprintf(expected + used, cap - used, "%" PRIu64 ":second ", number);
+        cr_assert_lt(used, cap);
+    }
+}
+
+static void assert_events(struct rig *rig, const char *expected, unsigned step)
+{
+    char got[4096];
+    uint64_t next;
+    scan_events(rig, 0, 512, got, sizeof(got), &next);
+    cr_assert_str_eq(got, expected, "after %u steps of a spill: %s", step, got);
+}
+
+/* Their file is there before their segments go. */
+STORE_TEST(events_are_there_once_at_every_step_of_a_spill)
+{
+    char expected[4096] = "";
+    bool ended = false;
+    for (unsigned steps = 0; !ended; steps++) {
+        append_many_events(rig, expected, sizeof(expected));
+        rig->now_us += rig->cfg.spill_after_us;
+        for (unsigned i = 0; i < steps; i++) {
+            gw_store_storage_poll(rig->store);
+            assert_events(rig, expected, i);
+        }
+        ended = gw_store_state(rig->store).window_bytes == 0;
+        rig_kill(rig);
+        assert_events(rig, expected, steps);
+        rig_spill(rig);
+        assert_events(rig, expected, steps);
+        cr_assert_lt(steps, 10);
+    }
+    rig_kill(rig);
+    assert_events(rig, expected, 0);
+    append_many_events(rig, expected, sizeof(expected));
+    rig_spill(rig);
+    cr_assert_eq(rig_counter(gw_store_counters_storage(rig->store), "event_files"), 1);
+}
+
+static uint64_t spilled_events(struct rig *rig)
+{
+    struct gw_store_stats stats;
+    struct gw_store_request r = {.op = GW_STORE_STATS, .data = &stats, .data_len = sizeof(stats)};
+    struct gw_store_completion done;
+    cr_assert_eq(rig_call(rig, &r, &done), 0);
+    unsigned i = 0;
+    while (strcmp(stats.spaces[i].name, "events") != 0)
+        cr_assert_lt(++i, stats.space_count);
+    return stats.spaces[i].keys;
+}
+
+/* Their keys come after the trim, and go with their segments. */
+STORE_TEST(events_trimmed_at_any_step_of_a_spill_leave_nothing)
+{
+    struct gw_store_completion done;
+    bool ended = false;
+    for (unsigned steps = 0; !ended; steps++) {
+        char unused[4096] = "";
+        append_many_events(rig, unused, sizeof(unused));
+        rig->now_us += rig->cfg.spill_after_us;
+        for (unsigned i = 0; i < steps; i++)
+            gw_store_storage_poll(rig->store);
+        ended = gw_store_state(rig->store).window_bytes == 0;
+        struct gw_store_request r = {.op = GW_STORE_TRIM_EVENTS, .from = UINT64_MAX};
+        cr_assert_eq(rig_call(rig, &r, &done), 0);
+        assert_events(rig, "", steps);
+        if (steps % 2 == 0)
+            rig_kill(rig);
+        rig_spill(rig);
+        assert_events(rig, "", steps);
+        /* The other engine only estimates. */
+        if (strcmp(rig->engine, "mem") == 0)
+            cr_assert_eq(spilled_events(rig), 0, "after %u steps", steps);
+        cr_assert_lt(steps, 10);
+    }
+}
+
 STORE_TEST(a_follower_is_told_of_what_is_durable)
 {
     struct gw_store_completion done[4];

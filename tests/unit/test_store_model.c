@@ -441,6 +441,7 @@ static void history(const char *engine, uint64_t seed, unsigned steps)
     rig_begin(&m->rig, engine);
     m->rig.cfg.window_bytes_max = 1 << 20;
     m->rig.cfg.spill_file_min = 1 + (uint32_t)(seed % 3) * 10;
+    m->rig.cfg.spill_events_min = 1 + (uint32_t)(seed % 4) * 200;
     m->random = seed;
     m->trimmed = 0;
     for (unsigned i = 0; i < MAILBOXES; i++)
