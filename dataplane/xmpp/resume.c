@@ -148,6 +148,18 @@ void gw_home_counted(struct gw_lcore *l, const struct gw_post *p)
     gw_post_answer(l, p->from, &answer);
 }
 
+/* Who waits for its record does so in vain. */
+static void end_kept_wait(struct gw_lcore *l, struct gw_resumption *r)
+{
+    if (r->kept_wait == 0)
+        return;
+    struct gw_post p = end_wait(l, &r->kept_wait);
+    if (p.op == GW_POST_SM)
+        answer_enabled(l, &p, NULL);
+    else
+        gw_home_counted(l, &p);
+}
+
 void gw_home_resumption_gone(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_session *s = gw_home_session(l, i);
@@ -158,13 +170,7 @@ void gw_home_resumption_gone(struct gw_lcore *l, uint32_t i)
     gw_home_count_unlink(l, b);
     if (r->detached && !r->resuming)
         detached_unlink(l, b);
-    if (r->kept_wait != 0) {
-        struct gw_post p = end_wait(l, &r->kept_wait);
-        if (p.op == GW_POST_SM)
-            answer_enabled(l, &p, NULL);
-        else
-            gw_home_counted(l, &p);
-    }
+    end_kept_wait(l, r);
     if (r->resume_wait != 0) {
         struct gw_post p = end_wait(l, &r->resume_wait);
         answer_resume(l, &p, GW_RESUMED_NOT_FOUND, 0);
@@ -222,7 +228,8 @@ bool gw_home_count(struct gw_lcore *l, struct gw_post *p)
     }
     /* What the count covers may have changed the record: a presence. */
     if (r->due || r->keeping) {
-        check(r->kept_wait == 0);
+        /* One that waits already is of a connection that has gone, before the stream was resumed. */
+        end_kept_wait(l, r);
         r->kept_wait = take_wait(l, p);
         return true;
     }
