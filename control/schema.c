@@ -227,7 +227,7 @@ const struct schema_command schema_commands[] = {
     {.method = "lcore.stat", .cli = "lcore stat", .summary = "show what the polled cores do",
      .detail = "Passes, connections, memory, frames handed to other cores and dropped because those did "
                "not take them, and the share of CPU cycles that each stage of the pass took since "
-               "start (`parse` is estimated from one busy pass of 16).",
+               "start.",
      .example = "godwitctl lcore stat"},
     {.method = "counters", .cli = "counters", .summary = "show all counters",
      .detail = "Added up over the cores. Those that are zero are left out.",

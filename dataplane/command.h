@@ -107,8 +107,8 @@ struct gw_command_port {
 
 /* ---- what control may read of a lcore at any time ---- */
 
-/* parse: what the edge does with bytes that came in, up to a post to a home. It is within TCP's input, so
- * it is measured in one of 16 busy passes, and its share of the others is that of those so far. */
+/* parse: what the edge does with bytes that came in, up to a post to a home, wherever in the pass: with
+ * the frames, or when a connection that was paused is read on. */
 #define GW_STAGES(X)                                                                               \
     X(receive) X(tcp) X(parse) X(route) X(seal) X(append) X(deliver) X(send) X(timers) X(idle)
 

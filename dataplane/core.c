@@ -11,8 +11,6 @@
 #define POST_ROUNDS       4  /* a post's answer is dealt with in the same pass, as a rule */
 #define POSTS_AHEAD       5u /* a post takes some 50 to 500 ns, what it touches a hundred to come */
 #define COMPLETIONS_BURST 64u
-#define PARSE_TIMED_EVERY 16u /* busy passes: reading the TSC for each segment would cost a hundredth */
-#define PARSE_TIMED_MAX   (UINT64_C(1) << 34) /* cycles after which older passes count half */
 
 /* ---- stages ---- */
 
@@ -21,34 +19,11 @@
 
 static void stage_done(struct gw_core *c, enum gw_stage s)
 {
-    uint64_t now = rte_rdtsc();
-    GW_COUNT_ADD(c->state.stage_cycles[s], now - c->stage_start);
-    c->stage_start = now;
-}
-
-/* TCP's input is done, of n frames, and parsing within it. */
-static void input_done(struct gw_core *c, unsigned n)
-{
-    if (n == 0) {
-        stage_done(c, GW_STAGE_tcp);
-        return;
-    }
-    uint64_t now = rte_rdtsc(), spent = now - c->stage_start;
-    c->stage_start = now;
-    if (c->l.times_parse) {
-        c->timed_input_cycles += spent;
-        c->timed_parse_cycles += c->l.parse_cycles < spent ? c->l.parse_cycles : spent;
-    }
-    if (c->timed_input_cycles > PARSE_TIMED_MAX) {
-        c->timed_input_cycles /= 2;
-        c->timed_parse_cycles /= 2;
-    }
-    double share = c->timed_input_cycles == 0
-                       ? 0
-                       : (double)c->timed_parse_cycles / (double)c->timed_input_cycles;
-    uint64_t parse = (uint64_t)(share * (double)spent);
+    uint64_t now = rte_rdtsc(), parse = c->l.parse_cycles;
+    GW_COUNT_ADD(c->state.stage_cycles[s], now - c->stage_start - parse);
     GW_COUNT_ADD(c->state.stage_cycles[GW_STAGE_parse], parse);
-    GW_COUNT_ADD(c->state.stage_cycles[GW_STAGE_tcp], spent - parse);
+    c->l.parse_cycles = 0;
+    c->stage_start = now;
 }
 
 static unsigned take_arp(struct gw_core *c)
@@ -163,11 +138,9 @@ unsigned gw_core_pass(struct gw_core *c, uint64_t now_us, uint64_t wall_us)
     c->l.now_us = now_us;
     c->l.wall_us = wall_us;
     c->stage_start = rte_rdtsc();
-    c->l.times_parse = c->state.busy_passes % PARSE_TIMED_EVERY == 0;
-    c->l.parse_cycles = 0;
 
     work += receive(c);
-    input_done(c, work);
+    stage_done(c, GW_STAGE_tcp);
     work += route(c);
     stage_done(c, GW_STAGE_route);
     work += seal(c);

@@ -21,8 +21,6 @@ struct gw_core {
     bool poll;
     struct gw_lcore_state state;
     uint64_t stage_start;
-    uint64_t timed_input_cycles; /* of passes in which parsing was measured, the older ones fading */
-    uint64_t timed_parse_cycles;
     struct gw_command_port command;
     atomic_uint *leaving; /* of all lcores: those that have not said goodbye yet */
     struct gw_ring *arp_in[GW_LCORES_MAX], *arp_out[GW_LCORES_MAX];

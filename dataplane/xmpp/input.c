@@ -132,8 +132,6 @@ static size_t take_all(struct gw_lcore *l, gw_conn c, const uint8_t *p, size_t l
 __attribute__((noinline)) size_t gw_edge_data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
 {
     struct gw_lcore *l = ctx;
-    if (!l->times_parse)
-        return take_all(l, c, p, len);
     uint64_t start = __rdtsc();
     size_t used = take_all(l, c, p, len);
     l->parse_cycles += __rdtsc() - start;

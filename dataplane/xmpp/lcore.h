@@ -133,8 +133,7 @@ struct gw_lcore {
     const struct gw_xmpp_config *cfg;
     uint64_t now_us;  /* monotonic, read once a pass */
     uint64_t wall_us; /* wall clock, derived from it */
-    bool times_parse; /* in this pass: into parse_cycles */
-    uint64_t parse_cycles;
+    uint64_t parse_cycles; /* since the last stage of the pass ended: they are not that stage's */
 
     struct gw_arena *arena;
     struct gw_arena *const *arenas; /* of every lcore, for reading blocks that were lent */
