@@ -132,6 +132,13 @@ STAGE static unsigned send(struct gw_core *c)
     return n + c->port->ops->tx_flush(c->port);
 }
 
+/* Connections that were paused are read on here as well. */
+STAGE static unsigned timers(struct gw_core *c)
+{
+    gw_tcp_advance(c->l.tcp, c->l.now_us);
+    return core_commands(c);
+}
+
 unsigned gw_core_pass(struct gw_core *c, uint64_t now_us, uint64_t wall_us)
 {
     unsigned work = 0;
@@ -151,8 +158,7 @@ unsigned gw_core_pass(struct gw_core *c, uint64_t now_us, uint64_t wall_us)
     stage_done(c, GW_STAGE_deliver);
     work += send(c);
     stage_done(c, GW_STAGE_send);
-    gw_tcp_advance(c->l.tcp, now_us);
-    work += core_commands(c);
+    work += timers(c);
     stage_done(c, GW_STAGE_timers);
 
     GW_COUNT(c->state.passes);
