@@ -317,6 +317,10 @@ struct gw_resumption *gw_home_resumption(const struct gw_lcore *l, const struct 
 gw_block gw_home_resumption_make(struct gw_lcore *l, uint32_t session);
 /* The session ends; its record follows. */
 void gw_home_resumption_gone(struct gw_lcore *l, uint32_t session);
+/* Whether a stream of this name is gone while its record is still to be removed. */
+bool gw_home_resumption_ended(struct gw_lcore *l, const struct gw_stream_name *name);
+/* Its record is gone as well. */
+void gw_home_resumption_free(struct gw_lcore *l, gw_block resumption);
 /* Its record is on disk as it is now. */
 void gw_home_resumption_kept(struct gw_lcore *l, gw_block b);
 void gw_home_resumption_restore(struct gw_lcore *l, uint32_t session,

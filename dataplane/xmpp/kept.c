@@ -137,7 +137,7 @@ unsigned gw_home_keep_some(struct gw_lcore *l)
             h->due_tail = 0;
         r->due = false;
         if (nothing) {
-            gw_arena_put(l->arena, b);
+            gw_home_resumption_free(l, b);
             continue;
         }
         r->keeping = true;
@@ -186,7 +186,7 @@ void gw_home_kept(struct gw_lcore *l, gw_block b, const struct gw_store_completi
     bool again = r->again || asked || r->unsure || r->session == 0;
     r->again = false;
     if (is_nothing_left(r))
-        gw_arena_put(l->arena, b);
+        gw_home_resumption_free(l, b);
     else if (again)
         gw_home_keep_later(l, b);
     else
@@ -297,7 +297,8 @@ void gw_home_record_read(struct gw_lcore *l, gw_block block, const struct gw_sto
     const struct gw_bind *b = gw_arena_ptr(l->arenas[rr->post.owner], rr->post.block);
     struct gw_home_account *a = gw_home_account(l, rr->account);
     uint32_t account = rr->account;
-    int rc = a->state != GW_ACCOUNT_READY && a->state != GW_ACCOUNT_COUNTING ? -ENOENT : 0;
+    bool ready = a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_COUNTING;
+    int rc = ready && !gw_home_resumption_ended(l, &b->name) ? 0 : -ENOENT;
     if (rc == 0 && !gw_home_is_resumable(l, a, &b->name)) /* it may have come back twice */
         rc = restore(l, rr, c);
     if (rc == -EBADMSG)

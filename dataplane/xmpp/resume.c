@@ -148,6 +148,37 @@ void gw_home_counted(struct gw_lcore *l, const struct gw_post *p)
     gw_post_answer(l, p->from, &answer);
 }
 
+static gw_block *ended_bucket(struct gw_lcore *l, const struct gw_stream_name *name)
+{
+    uint32_t hash;
+    memcpy(&hash, name->b, sizeof(hash));
+    return &l->home->resume.ended[hash % GW_ENDED_BUCKETS];
+}
+
+static void ended_link(struct gw_lcore *l, gw_block b)
+{
+    gw_block *bucket = ended_bucket(l, &at(l, b)->name);
+    at(l, b)->detached_next = *bucket;
+    *bucket = b;
+}
+
+bool gw_home_resumption_ended(struct gw_lcore *l, const struct gw_stream_name *name)
+{
+    gw_block b = *ended_bucket(l, name);
+    while (b != 0 && memcmp(&at(l, b)->name, name, sizeof(*name)) != 0)
+        b = at(l, b)->detached_next;
+    return b != 0;
+}
+
+void gw_home_resumption_free(struct gw_lcore *l, gw_block b)
+{
+    gw_block *link = ended_bucket(l, &at(l, b)->name);
+    while (*link != b)
+        link = &at(l, *link)->detached_next;
+    *link = at(l, b)->detached_next;
+    gw_arena_put(l->arena, b);
+}
+
 /* Who waits for its record does so in vain. */
 static void end_kept_wait(struct gw_lcore *l, struct gw_resumption *r)
 {
@@ -179,6 +210,7 @@ void gw_home_resumption_gone(struct gw_lcore *l, uint32_t i)
     r->handed_block = 0;
     r->session = 0;
     s->resume_block = 0;
+    ended_link(l, b);
     gw_home_keep_later(l, b);
 }
 
@@ -484,7 +516,9 @@ bool gw_home_resume(struct gw_lcore *l, uint32_t account, struct gw_post *p)
     uint32_t i = find_by_name(l, a, &b->name);
     if (i != 0)
         return resume_here(l, i, p);
-    if (!gw_home_read_record(l, account, p))
+    if (gw_home_resumption_ended(l, &b->name))
+        answer_resume(l, p, GW_RESUMED_NOT_FOUND, 0);
+    else if (!gw_home_read_record(l, account, p))
         answer_resume(l, p, GW_RESUMED_BUSY, 0);
     return true;
 }

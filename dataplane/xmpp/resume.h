@@ -51,7 +51,7 @@ struct gw_resumption {
     uint64_t count_bytes, count_us;  /* when, by the lcore's events and clock */
 
     /* detached */
-    gw_block detached_prev, detached_next; /* oldest first */
+    gw_block detached_prev, detached_next; /* oldest first; when it is gone: the next of its bucket */
     uint64_t detached_us;
     uint32_t out_count;                /* stanzas sent */
     gw_block handed_block;             /* a run of struct gw_handed */
@@ -84,8 +84,13 @@ struct gw_sweep {
     struct gw_stream_name after; /* the last of the slice before; zero begins */
 };
 
+#define GW_ENDED_BUCKETS 1024u
+
 struct gw_home_resume {
     gw_block due_head, due_tail;
+    /* Those that are gone while their record is not, by name: the record must not bring them back, its
+     * count is out of date. A name is random. */
+    gw_block ended[GW_ENDED_BUCKETS];
     gw_block count_head, count_tail;
     gw_block detached_head, detached_tail;
     unsigned keeping;
