@@ -67,6 +67,7 @@ struct person {
     char resume_id[128];
     uint32_t session;
     uint64_t session_us; /* wall clock */
+    uint64_t asked_us;   /* the same: when <resume/> left, from when on its mailbox may be read */
 };
 
 struct people {
@@ -294,6 +295,7 @@ static void resumed(struct person *p, uint32_t h)
     if (h > p->out_count)
         found(p, "resumed with h %" PRIu32 " of %" PRIu32 " stanzas sent", h, p->out_count);
     begin_session(p);
+    p->session_us = p->asked_us;
     acknowledged(p, h);
     p->all->counts.resumed++;
     p->sm = true;
@@ -506,6 +508,7 @@ static void greeted_again(struct person *p)
         return;
     }
     enter(p, RESUMING);
+    p->asked_us = now(p) + p->all->wall_ahead_us;
     say(p, "<resume xmlns='urn:xmpp:sm:3' previd='%s' h='%" PRIu32 "'/>", p->resume_id,
         p->in_count);
 }
