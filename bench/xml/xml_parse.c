@@ -7,21 +7,18 @@
  *
  *   xml_parse [ROUNDS [ours|expat]]    the last word: one of them alone, for callgrind
  */
-#include <expat.h>
 #include <string.h>
 
 #include "../measure.h"
 #include "../../dataplane/xmpp/xml.h"
+#include "expat_stream.h"
 #include "traffic.h"
 
 #define STANZAS       4000u
 #define BYTES_MAX     (STANZAS * 1024u)
 #define SEGMENT_BYTES 1448u /* of TCP over Ethernet, with timestamps */
-#define SEPARATOR     '\x01'
 #define ROUNDS        15
 #define REPEATS       4 /* of the traffic, in one round */
-#define HEADER                                                                                     \
-    "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 static char traffic[BYTES_MAX + TRAFFIC_STANZA_BYTES_MAX];
 static size_t traffic_len, stanza_ends[STANZAS];
@@ -43,7 +40,7 @@ struct expat_run {
 
 static void add_name(struct sums *s, const char *name)
 {
-    const char *at = strchr(name, SEPARATOR);
+    const char *at = strchr(name, EXPAT_SEPARATOR);
     s->ns_bytes += at != NULL ? (uint64_t)(at - name) : 0;
     s->name_bytes += strlen(at != NULL ? at + 1 : name);
 }
@@ -197,7 +194,7 @@ typedef void feed_fn(void *ctx, const char *p, size_t len);
 /* The traffic as full segments, or each stanza in a segment of its own (and those that are too big cut). */
 static void feed_all(feed_fn *feed, void *ctx, bool full_segments)
 {
-    feed(ctx, HEADER, sizeof(HEADER) - 1);
+    feed(ctx, STREAM_HEADER, sizeof(STREAM_HEADER) - 1);
     for (unsigned k = 0; k < REPEATS; k++) {
         unsigned stanza = 0;
         for (size_t at = 0, len; at < traffic_len; at += len) {
@@ -212,14 +209,7 @@ static void feed_all(feed_fn *feed, void *ctx, bool full_segments)
 static double run_expat(bool full_segments, struct sums *sums)
 {
     struct expat_run r = {0};
-    XML_Parser parser = XML_ParserCreateNS("UTF-8", SEPARATOR);
-    check(parser != NULL);
-    XML_SetUserData(parser, &r);
-    XML_SetElementHandler(parser, on_start, on_end);
-    XML_SetCharacterDataHandler(parser, on_text);
-#ifdef HAVE_REPARSE_DEFERRAL
-    XML_SetReparseDeferralEnabled(parser, XML_FALSE);
-#endif
+    XML_Parser parser = expat_stream_new(&r, on_start, on_end, on_text);
     double start = now_s();
     feed_all(expat_feed, parser, full_segments);
     double spent = now_s() - start;

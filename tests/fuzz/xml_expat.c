@@ -6,12 +6,12 @@
  *
  *   fuzz_xml [--seed N] [--cases N]    what differs is printed, with its seed
  */
-#include <expat.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../bench/xml/expat_stream.h"
 #include "../../bench/xml/traffic.h"
 #include "../../dataplane/base/check.h"
 #include "../../dataplane/xmpp/xml.h"
@@ -19,9 +19,6 @@
 #define CASE_BYTES_MAX 65536u
 #define DUMP_BYTES_MAX (1u << 20)
 #define STANZAS_MAX    64
-#define SEPARATOR      '\x01'
-#define HEADER                                                                                     \
-    "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 static uint64_t random_state;
 
@@ -56,7 +53,7 @@ struct expat_run {
 
 static void put_expanded(struct gw_text *t, const char *name)
 {
-    const char *at = strchr(name, SEPARATOR);
+    const char *at = strchr(name, EXPAT_SEPARATOR);
     gw_text_put(t, GW_LIT("{"));
     if (at != NULL)
         gw_text_put(t, gw_bytes(name, (size_t)(at - name)));
@@ -103,18 +100,11 @@ static void on_text(void *ctx, const char *text, int len)
 static void run_expat(const uint8_t *p, size_t len, struct outcome *o)
 {
     struct expat_run r = {.o = o};
-    XML_Parser parser = XML_ParserCreateNS("UTF-8", SEPARATOR);
-    check(parser != NULL);
-    XML_SetUserData(parser, &r);
-    XML_SetElementHandler(parser, on_start, on_end);
-    XML_SetCharacterDataHandler(parser, on_text);
-#ifdef HAVE_REPARSE_DEFERRAL
-    XML_SetReparseDeferralEnabled(parser, XML_FALSE);
-#endif
-    check(XML_Parse(parser, HEADER, sizeof(HEADER) - 1, 0) == XML_STATUS_OK);
+    XML_Parser parser = expat_stream_new(&r, on_start, on_end, on_text);
+    check(XML_Parse(parser, STREAM_HEADER, sizeof(STREAM_HEADER) - 1, 0) == XML_STATUS_OK);
     o->refused = XML_Parse(parser, (const char *)p, (int)len, 0) != XML_STATUS_OK;
     o->waiting = !o->refused && XML_GetCurrentByteIndex(parser) + XML_GetCurrentByteCount(parser) <
-                                    (XML_Index)(sizeof(HEADER) - 1 + len);
+                                    (XML_Index)(sizeof(STREAM_HEADER) - 1 + len);
     XML_ParserFree(parser);
 }
 
