@@ -42,12 +42,8 @@ static void begin_deletes(struct gw_store *s)
 static void delete_range(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
                          uint64_t last)
 {
-    uint8_t key[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
     begin_deletes(s);
-    mailbox_key(key, id, first);
-    mailbox_key(end, id, last + 1);
-    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)),
-                      gw_bytes(end, sizeof(end)));
+    removals_put_range(s, id, first, last);
 }
 
 /* Whatever there is of a range, without a look: to find out which of them are there costs one into every

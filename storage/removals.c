@@ -65,16 +65,23 @@ static int by_mailbox(const void *a, const void *b)
     return order != 0 ? order : (x->first > y->first) - (x->first < y->first);
 }
 
-static void put_one(struct gw_store *s, const struct removal *r)
+void removals_put_range(struct gw_store *s, const struct gw_mailbox_id *mailbox, uint64_t first,
+                        uint64_t last)
 {
     uint8_t key[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
-    mailbox_key(key, &r->mailbox, r->first);
+    mailbox_key(key, mailbox, first);
+    mailbox_key(end, mailbox, last + 1);
+    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)),
+                      gw_bytes(end, sizeof(end)));
+}
+
+static void put_one(struct gw_store *s, const struct removal *r)
+{
     if (r->last - r->first >= DELETE_EACH_MAX) {
-        mailbox_key(end, &r->mailbox, r->last + 1);
-        s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)),
-                          gw_bytes(end, sizeof(end)));
+        removals_put_range(s, &r->mailbox, r->first, r->last);
         return;
     }
+    uint8_t key[MAILBOX_KEY_BYTES];
     for (uint64_t position = r->first; position <= r->last; position++) {
         mailbox_key(key, &r->mailbox, position);
         s->ops->del(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)));

@@ -41,4 +41,8 @@ void removals_forget(struct removals *x);
 /* All of them are written, in the order of keys. After an error the store has failed. */
 void removals_flush(struct gw_store *s);
 
+/* Into the batch of the store: one tombstone for positions first .. last, last not UINT64_MAX. */
+void removals_put_range(struct gw_store *s, const struct gw_mailbox_id *mailbox, uint64_t first,
+                        uint64_t last);
+
 #endif

@@ -212,7 +212,8 @@ static bool is_for_nobody(const struct gw_lcore *l, const struct gw_home_account
 {
     struct gw_bytes resource = gw_stanza_to_resource(s);
     return s->kind == GW_STANZA_MESSAGE && s->type == GW_TYPE_NORMAL && resource.len != 0 &&
-           (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) == 0 && !gw_home_has_session(l, a, gw_stanza_to(s));
+           (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) == 0 &&
+           !gw_home_has_session(l, a, gw_stanza_to(s));
 }
 
 /* False: it must wait for room in a segment, or for its account. */
