@@ -208,8 +208,6 @@ static int open_cores(struct broker *b)
         .clients = b->clients,
     };
     fill_xmpp(b, &cores.xmpp);
-    if (getrandom(&cores.xmpp.table_key, sizeof(cores.xmpp.table_key), 0) < 0)
-        return -errno;
     int rc = gw_cores_open(&b->cores, &cores, err);
     if (rc != 0)
         return fail(err);

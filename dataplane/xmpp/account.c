@@ -15,10 +15,24 @@ static struct gw_bytes jid_of(const struct gw_lcore *l, const struct gw_home_acc
     return gw_bytes(inside ? a->jid : gw_arena_ptr(l->arena, a->jid_block), a->jid_len);
 }
 
-static uint32_t *bucket_of(struct gw_lcore *l, struct gw_bytes bare)
+static uint32_t *bucket_of(const struct gw_lcore *l, uint64_t hash)
 {
-    uint64_t h = gw_siphash(&l->cfg->table_key, bare.p, bare.len);
-    return &l->home->buckets[h & l->home->bucket_mask];
+    return &l->home->buckets[hash & l->home->bucket_mask];
+}
+
+void gw_home_account_expect(const struct gw_lcore *l, uint64_t hash)
+{
+    __builtin_prefetch(bucket_of(l, hash));
+}
+
+void gw_home_account_expect_first(const struct gw_lcore *l, uint64_t hash)
+{
+    uint32_t i = *bucket_of(l, hash);
+    if (i == 0)
+        return;
+    const char *a = (const char *)gw_home_account(l, i);
+    for (size_t at = 0; at < sizeof(struct gw_home_account); at += 64)
+        __builtin_prefetch(a + at, 1);
 }
 
 /* ---- the list of idle accounts, oldest first ---- */
@@ -59,7 +73,7 @@ static void forget(struct gw_lcore *l, uint32_t i)
     struct gw_home_account *a = gw_home_account(l, i);
     check(a->pending == 0 && a->sessions == 0 && a->wait_head == 0 && a->load_block == 0);
     idle_remove(l, i);
-    uint32_t *at = bucket_of(l, jid_of(l, a));
+    uint32_t *at = bucket_of(l, gw_home_hash(l, jid_of(l, a)));
     while (*at != i)
         at = &gw_home_account(l, *at)->chain;
     *at = a->chain;
@@ -242,15 +256,20 @@ unsigned gw_home_account_retry(struct gw_lcore *l)
 
 /* ---- finding and making ---- */
 
-uint32_t gw_home_account_find(struct gw_lcore *l, struct gw_bytes bare)
+static uint32_t find(struct gw_lcore *l, struct gw_bytes bare, uint64_t hash)
 {
-    uint32_t i = *bucket_of(l, bare);
+    uint32_t i = *bucket_of(l, hash);
     while (i != 0 && !gw_bytes_eq(jid_of(l, gw_home_account(l, i)), bare))
         i = gw_home_account(l, i)->chain;
     return i;
 }
 
-static uint32_t make(struct gw_lcore *l, struct gw_bytes bare)
+uint32_t gw_home_account_find(struct gw_lcore *l, struct gw_bytes bare)
+{
+    return find(l, bare, gw_home_hash(l, bare));
+}
+
+static uint32_t make(struct gw_lcore *l, struct gw_bytes bare, uint64_t hash)
 {
     struct gw_home *h = l->home;
     uint32_t i = gw_slab_alloc(&h->accounts);
@@ -276,17 +295,17 @@ static uint32_t make(struct gw_lcore *l, struct gw_bytes bare)
     if (!inside)
         a->jid_block = jid;
     memcpy(inside ? a->jid : gw_arena_ptr(l->arena, jid), bare.p, bare.len);
-    uint32_t *bucket = bucket_of(l, bare);
+    uint32_t *bucket = bucket_of(l, hash);
     a->chain = *bucket;
     *bucket = i;
     submit_load(l, i);
     return i;
 }
 
-uint32_t gw_home_account_get(struct gw_lcore *l, struct gw_bytes bare)
+uint32_t gw_home_account_get(struct gw_lcore *l, struct gw_bytes bare, uint64_t hash)
 {
-    uint32_t i = gw_home_account_find(l, bare);
-    return i != 0 ? i : make(l, bare);
+    uint32_t i = find(l, bare, hash);
+    return i != 0 ? i : make(l, bare, hash);
 }
 
 void gw_home_account_wait(struct gw_lcore *l, uint32_t i, const struct gw_post *p)

@@ -9,11 +9,20 @@
 /* Connections that wait for a credit and are tried again in one pass. */
 #define RETRIES_MAX 64
 
+uint64_t gw_home_hash(const struct gw_lcore *l, struct gw_bytes bare)
+{
+    return gw_siphash_1_3(&l->cfg->home_key, bare.p, bare.len);
+}
+
+/* Of the upper half: the lower is the place in the home's table. */
+unsigned gw_home_of_hash(const struct gw_lcore *l, uint64_t hash)
+{
+    return (unsigned)((hash >> 32) * l->count >> 32);
+}
+
 unsigned gw_home_of(const struct gw_lcore *l, struct gw_bytes bare)
 {
-    if (l->count == 1)
-        return 0;
-    return (unsigned)(gw_siphash(&l->cfg->home_key, bare.p, bare.len) % l->count);
+    return l->count == 1 ? 0 : gw_home_of_hash(l, gw_home_hash(l, bare));
 }
 
 int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages)

@@ -281,9 +281,13 @@ static inline uint32_t gw_home_now_s(const struct gw_lcore *l)
 }
 
 /* account.c */
-/* The account of this bare JID, known or being loaded; 0: no room. */
-uint32_t gw_home_account_get(struct gw_lcore *l, struct gw_bytes bare);
+/* The account of this bare JID, whose gw_home_hash is `hash`, known or being loaded; 0: no room. */
+uint32_t gw_home_account_get(struct gw_lcore *l, struct gw_bytes bare, uint64_t hash);
 uint32_t gw_home_account_find(struct gw_lcore *l, struct gw_bytes bare);
+/* What gw_home_account_get will look at, brought into the cache: first this.. */
+void gw_home_account_expect(const struct gw_lcore *l, uint64_t hash);
+/* ..and when that has come, what it names. */
+void gw_home_account_expect_first(const struct gw_lcore *l, uint64_t hash);
 void gw_home_account_wait(struct gw_lcore *l, uint32_t account, const struct gw_post *p);
 void gw_home_account_loaded(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
 void gw_home_account_found(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);

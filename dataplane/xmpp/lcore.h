@@ -42,11 +42,10 @@ struct gw_xmpp_config {
     uint32_t repeats_limit;    /* messages that this lcore remembers, to know repeated ones; 0: none */
     uint64_t repeat_window_us; /* for so long */
     uint32_t scram_iterations; /* announced for unknown users */
-    struct gw_sipkey home_key;    /* bare JID -> home lcore; the same on all lcores */
+    struct gw_sipkey home_key;    /* bare JID -> home lcore, and its place there; the same on all lcores */
     struct gw_sipkey salt_key;    /* fake salts of unknown users; the same after a restart */
     struct gw_sipkey name_key, content_key; /* of fingerprints: on all lcores and after a restart */
     struct gw_sipkey mark_key;    /* senders' marks in mailboxes; the same after a restart */
-    struct gw_sipkey table_key;   /* this lcore's tables */
 };
 
 /* X(name, help): counted by the edge. */
@@ -157,7 +156,9 @@ struct gw_lcore {
     struct gw_home_counters home_count;
 };
 
-/* The lcore that is home to a bare JID. */
+/* What a bare JID is found by: the lcore that is its home, and its place there. */
+uint64_t gw_home_hash(const struct gw_lcore *l, struct gw_bytes bare_jid);
+unsigned gw_home_of_hash(const struct gw_lcore *l, uint64_t hash);
 unsigned gw_home_of(const struct gw_lcore *l, struct gw_bytes bare_jid);
 
 #endif

@@ -97,7 +97,8 @@ enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, const struct gw_jid
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     char id[GW_STANZA_ID_BYTES_MAX];
-    unsigned home = gw_home_of(l, gw_jid_bare(to));
+    f->to_hash = gw_home_hash(l, gw_jid_bare(to));
+    unsigned home = gw_home_of_hash(l, f->to_hash);
     if (!gw_edge_has_credit(l, c, home) || !gw_edge_number(l, c))
         return GW_HANDLE_LATER;
     int id_len = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
@@ -155,7 +156,7 @@ static void look_inside(const struct gw_lcore *l, struct gw_stanza_form *f, char
 static uint64_t hash_on(const struct gw_sipkey *key, uint64_t before, struct gw_bytes b)
 {
     struct gw_sipkey k = {key->k0 ^ before, key->k1 ^ b.len};
-    return gw_siphash(&k, b.p, b.len);
+    return gw_siphash_1_3(&k, b.p, b.len);
 }
 
 /* What a repeat of it would have as well (repeats.h); none when it has no id of any kind. */

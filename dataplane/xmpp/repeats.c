@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "repeats.h"
 
-#include "../base/check.h"
-
 int gw_repeats_open(struct gw_repeats *r, uint32_t limit, enum gw_region_pages pages)
 {
     *r = (struct gw_repeats){.limit = limit};
@@ -34,27 +32,38 @@ static uint32_t *bucket_of(const struct gw_repeats *r, const struct gw_fingerpri
     return &r->buckets[f->name & r->bucket_mask];
 }
 
+/* NULL: it has been written over. After 2^32 others a number may seem to be a younger one's; then the
+ * fingerprint does not fit, or it does and is no less a repeat. */
+static const struct gw_repeat *numbered(const struct gw_repeats *r, uint32_t number)
+{
+    uint32_t age = r->newest - number;
+    if (age >= r->count)
+        return NULL;
+    return &r->ring[r->head > age ? r->head - 1 - age : r->head + r->limit - 1 - age];
+}
+
+void gw_repeats_expect_newest(const struct gw_repeats *r, const struct gw_fingerprint *f)
+{
+    if (r->limit != 0)
+        __builtin_prefetch(numbered(r, *bucket_of(r, f)));
+}
+
 bool gw_repeats_has(const struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
                     uint64_t since_us)
 {
     if (r->limit == 0)
         return false;
-    for (uint32_t i = *bucket_of(r, f); i != 0; i = r->ring[i - 1].next) {
-        const struct gw_repeat *e = &r->ring[i - 1];
+    uint32_t number = *bucket_of(r, f), age;
+    const struct gw_repeat *e;
+    while ((e = numbered(r, number)) != NULL) {
         if (e->fingerprint.name == f->name && e->fingerprint.content == f->content)
             return e->stream != stream && e->time_s * UINT64_C(1000000) >= since_us;
+        age = r->newest - number;
+        number = e->next;
+        if (r->newest - number <= age) /* not older: it has outlived 2^32 others */
+            return false;
     }
     return false;
-}
-
-static void forget_oldest(struct gw_repeats *r)
-{
-    uint32_t oldest = r->head + 1;
-    uint32_t *at = bucket_of(r, &r->ring[r->head].fingerprint);
-    while (*at != oldest)
-        at = &r->ring[*at - 1].next;
-    *at = r->ring[r->head].next;
-    r->count--;
 }
 
 void gw_repeats_add(struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
@@ -62,17 +71,13 @@ void gw_repeats_add(struct gw_repeats *r, const struct gw_fingerprint *f, uint32
 {
     if (r->limit == 0)
         return;
-    if (r->count == r->limit)
-        forget_oldest(r);
     uint32_t *bucket = bucket_of(r, f);
     r->ring[r->head] = (struct gw_repeat){.fingerprint = *f,
                                           .stream = stream,
                                           .time_s = (uint32_t)(time_us / 1000000),
                                           .next = *bucket};
-    *bucket = r->head + 1;
+    *bucket = ++r->newest;
     r->head = r->head + 1 == r->limit ? 0 : r->head + 1;
-    r->count++;
-    if (r->count == r->limit) /* what will leave next */
-        __builtin_prefetch(bucket_of(r, &r->ring[r->head].fingerprint), 1);
-    check_slow(r->count <= r->limit);
+    if (r->count < r->limit)
+        r->count++;
 }

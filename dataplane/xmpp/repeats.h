@@ -22,17 +22,20 @@ struct gw_repeat {
     struct gw_fingerprint fingerprint;
     uint32_t stream; /* by which it came; 0: of an earlier process */
     uint32_t time_s; /* wall clock */
-    uint32_t next;   /* of its bucket; index + 1 */
+    uint32_t next;   /* number of the one before it in its bucket */
     uint32_t reserved;
 };
 _Static_assert(sizeof(struct gw_repeat) == 32, "two a cache line");
 
+/* Each has a number, one more than the one before. What has been written over is told by that, and is
+ * never looked for to be taken out of its bucket: a bucket's are in order, so they end with it. */
 struct gw_repeats {
     struct gw_repeat *ring;
-    uint32_t *buckets; /* index + 1 of the newest */
+    uint32_t *buckets; /* number of the newest */
     uint32_t limit;    /* 0: nothing is remembered */
     uint32_t bucket_mask;
-    uint32_t head; /* of the oldest, when it is full: of the next to be written */
+    uint32_t newest; /* its number */
+    uint32_t head;   /* where the next is written */
     uint32_t count;
     struct gw_region region;
 };
@@ -51,13 +54,7 @@ static inline void gw_repeats_expect(const struct gw_repeats *r, const struct gw
         __builtin_prefetch(&r->buckets[f->name & r->bucket_mask], 1);
 }
 /* ..and when that has come, what it names. */
-static inline void gw_repeats_expect_newest(const struct gw_repeats *r,
-                                            const struct gw_fingerprint *f)
-{
-    uint32_t newest = r->limit != 0 ? r->buckets[f->name & r->bucket_mask] : 0;
-    if (newest != 0)
-        __builtin_prefetch(&r->ring[newest - 1]);
-}
+void gw_repeats_expect_newest(const struct gw_repeats *r, const struct gw_fingerprint *f);
 void gw_repeats_add(struct gw_repeats *r, const struct gw_fingerprint *f, uint32_t stream,
                     uint64_t time_us);
 

@@ -47,6 +47,19 @@ static void expect_account(const struct gw_lcore *l, uint32_t i)
         __builtin_prefetch(a + 64 * line, 1);
 }
 
+/* Of its account, and of what it may repeat. */
+static void expect_places(const struct gw_lcore *l, const struct gw_stanza *s)
+{
+    gw_home_account_expect(l, s->to_hash);
+    gw_repeats_expect(&l->home->repeats, &s->fingerprint);
+}
+
+static void expect_what_is_there(const struct gw_lcore *l, const struct gw_stanza *s)
+{
+    gw_home_account_expect_first(l, s->to_hash);
+    gw_repeats_expect_newest(&l->home->repeats, &s->fingerprint);
+}
+
 static void expect_first(const struct gw_lcore *l, const struct gw_post *p)
 {
     if (p->op == GW_POST_STANZA)
@@ -64,9 +77,9 @@ void gw_home_expect(const struct gw_lcore *l, const struct gw_post *p, unsigned 
     else if (p->op == GW_POST_DELIVERED && step == 1)
         expect_account(l, gw_home_session(l, p->session.index)->account);
     else if (p->op == GW_POST_STANZA && step == 1)
-        gw_repeats_expect(&l->home->repeats, &gw_post_stanza(l, p)->fingerprint);
+        expect_places(l, gw_post_stanza(l, p));
     else if (p->op == GW_POST_STANZA)
-        gw_repeats_expect_newest(&l->home->repeats, &gw_post_stanza(l, p)->fingerprint);
+        expect_what_is_there(l, gw_post_stanza(l, p));
 }
 
 /* ---- in ---- */
@@ -265,19 +278,21 @@ bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p)
     return true;
 }
 
-static struct gw_bytes bare_of(struct gw_lcore *l, const struct gw_post *p)
+static uint32_t account_of(struct gw_lcore *l, const struct gw_post *p)
 {
-    if (p->op != GW_POST_STANZA) {
-        const struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
-        return gw_bytes(b->text, b->bare_len);
+    if (p->op == GW_POST_STANZA) {
+        const struct gw_stanza *s = gw_post_stanza(l, p);
+        return gw_home_account_get(l, gw_stanza_to_bare(s), s->to_hash);
     }
-    return gw_stanza_to_bare(gw_post_stanza(l, p));
+    const struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
+    struct gw_bytes bare = gw_bytes(b->text, b->bare_len);
+    return gw_home_account_get(l, bare, gw_home_hash(l, bare));
 }
 
 /* A bind, a resumption or a stanza: find its account first. False: it must wait for room in a segment. */
 static bool with_account(struct gw_lcore *l, struct gw_post *p)
 {
-    uint32_t i = gw_home_account_get(l, bare_of(l, p));
+    uint32_t i = account_of(l, p);
     if (i == 0) {
         GW_COUNT(l->home_count.refused_memory);
         if (p->op == GW_POST_BIND)

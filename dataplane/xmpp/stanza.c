@@ -142,6 +142,7 @@ gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f)
         .conn = f->conn,
         .seq = f->seq,
         .accepted_us = l->wall_us,
+        .to_hash = f->to_hash,
         .fingerprint = f->fingerprint,
     };
     struct gw_text t = gw_text(s, gw_arena_block_bytes(l->arena, b));

@@ -52,6 +52,7 @@ struct gw_stanza {
     uint32_t lent; /* home only: deliveries not yet taken */
     uint64_t accepted_us;
     uint64_t position;
+    uint64_t to_hash; /* gw_home_hash of the bare JID it is for */
     struct gw_fingerprint fingerprint;
     uint16_t to_len, to_bare_len, from_len, from_bare_len, id_len, ref_len;
     uint32_t sealed_off, sealed_len;
@@ -117,6 +118,7 @@ struct gw_stanza_form {
     struct gw_bytes to, to_bare, from, from_bare; /* prepared; `to` may be empty for presence */
     struct gw_bytes id;  /* unescaped */
     struct gw_bytes ref; /* unescaped */
+    uint64_t to_hash;
     struct gw_fingerprint fingerprint; /* of a message that a repeat can be told by */
     struct gw_ref conn;
     uint32_t seq;

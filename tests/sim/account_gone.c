@@ -130,7 +130,7 @@ static unsigned delete_at(struct scene *s, unsigned point)
 {
     char text[JID_BYTES];
     struct gw_bytes jid = add_account(s, point, text);
-    uint32_t i = gw_home_account_get(lcore(s), jid);
+    uint32_t i = gw_home_account_get(lcore(s), jid, gw_home_hash(lcore(s), jid));
     check(i != 0);
     for (unsigned n = 0; n < point; n++)
         turn(s, n);

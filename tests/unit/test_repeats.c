@@ -41,13 +41,14 @@ Test(repeats, another_content_under_the_same_id_is_another_message)
 }
 
 /* Against a plain list, with few names, so that buckets are long and the oldest leave. */
-Test(repeats, remembers_the_newest_and_no_others)
+static void check_against_a_list(uint32_t newest)
 {
     enum { LIMIT = 37, ADDED = 5000 };
     struct gw_repeats r;
     uint64_t seed = 11;
     static struct gw_fingerprint all[ADDED];
     cr_assert_eq(gw_repeats_open(&r, LIMIT, GW_PAGES_SMALL), 0);
+    r.newest = newest;
     for (unsigned i = 0; i < ADDED; i++) {
         seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
         all[i] = print(seed >> 60, i);
@@ -60,6 +61,16 @@ Test(repeats, remembers_the_newest_and_no_others)
         cr_assert_eq(r.count, i + 1 - oldest);
     }
     gw_repeats_close(&r);
+}
+
+Test(repeats, remembers_the_newest_and_no_others)
+{
+    check_against_a_list(0);
+}
+
+Test(repeats, numbers_begin_again_after_2_32)
+{
+    check_against_a_list(UINT32_MAX - 1000);
 }
 
 Test(repeats, none_are_remembered_without_room)
