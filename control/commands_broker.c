@@ -105,6 +105,10 @@ static void status(struct rpc_request *rq, void *ctx)
                           (json_int_t)env->config->connection_limit, "incarnation",
                           (int)gw_keyring_current(env->keys));
     check(s != NULL);
+    json_t *further = json_array();
+    for (unsigned i = 0; i < env->config->further_domain_count; i++)
+        json_array_append_new(further, json_string(env->config->further_domains[i]));
+    json_object_set_new(s, "further_domains", further);
     add_lcores(env, s);
     json_object_set_new(s, "port", describe_port(env));
     json_object_set_new(s, "store", describe_store(env));

@@ -431,7 +431,7 @@ static void user_import(struct rpc_request *rq, void *ctx)
 {
     struct control *c = ctx;
     const char *err;
-    struct import *import = import_new(&c->accounts, c->env->config->domain, &c->jobs, rq->fd,
+    struct import *import = import_new(&c->accounts, c->env->config, &c->jobs, rq->fd,
                                        rpc_flag(rq, "replace"), &err);
     if (import == NULL) {
         rpc_fail(&rq, RPC_PARAMS, "give a regular file, or - for standard input", "%s", err);

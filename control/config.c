@@ -409,6 +409,14 @@ int gw_config_read(struct gw_config **out, const char *path, FILE *errors)
     return 0;
 }
 
+bool gw_config_serves(const struct gw_config *c, struct gw_bytes domain)
+{
+    bool served = gw_bytes_eq(gw_bytes_str(c->domain), domain);
+    for (unsigned i = 0; i < c->further_domain_count; i++)
+        served |= gw_bytes_eq(gw_bytes_str(c->further_domains[i]), domain);
+    return served;
+}
+
 void gw_config_free(struct gw_config **c)
 {
     if (*c == NULL)

@@ -19,6 +19,7 @@
 #define GW_CONFIG_EAL_ARGS_MAX 64
 #define GW_CONFIG_LISTEN_MAX   GW_TCP_LISTEN_AT_MAX
 #define GW_CONFIG_LCORES_MAX   64
+#define GW_CONFIG_FURTHER_DOMAINS_MAX 15
 
 enum gw_idle { GW_IDLE_POLL, GW_IDLE_ADAPTIVE };
 
@@ -58,7 +59,9 @@ struct gw_config {
     uint32_t keepalive_probes;     /* without an answer end the connection; default 9 */
 
     /* xmpp */
-    char *domain;
+    char *domain; /* that of a name without one; prepared, as the further ones are */
+    char *further_domains[GW_CONFIG_FURTHER_DOMAINS_MAX];
+    unsigned further_domain_count;
     bool allow_plain;               /* SASL PLAIN without TLS; default false */
     uint32_t stanza_bytes_max;      /* authenticated; default 262144 */
     uint32_t auth_stanza_bytes_max; /* before authentication; default 8192 */
@@ -102,6 +105,8 @@ struct gw_config {
 /* 0, or -EINVAL after printing every mistake to `errors` as "file:line: what, accepted: ...". */
 int gw_config_read(struct gw_config **out, const char *path, FILE *errors);
 void gw_config_free(struct gw_config **c);
+/* Whether a prepared domain is one of those that are served. */
+bool gw_config_serves(const struct gw_config *c, struct gw_bytes domain);
 /* Every setting with help, accepted values and default, as a configuration file in which whatever is
  * required has an example and the rest is commented out: --help-config, packaging/godwitd.conf. */
 void gw_config_print_reference(FILE *out);

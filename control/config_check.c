@@ -106,21 +106,42 @@ static void check_queues(struct config_reader *r)
                           "dataplane.lcore_count, %u", c->port_queues, c->lcore_count);
 }
 
-static void check_domain(struct config_reader *r)
+/* In its prepared form, or reported. False: it is none. */
+static bool prepare_domain(struct config_reader *r, const char *setting, const char *verb, char **domain)
+{
+    struct gw_jid_text jid;
+    if (gw_jid_prep(gw_bytes_str(*domain), &jid) != 0 || jid.len != jid.domain_len) {
+        config_report_add(&r->report, setting_line(r, setting),
+                          "xmpp.%s %s \"%.80s\", accepted: a domain name, as example.org", setting,
+                          verb, *domain);
+        return false;
+    }
+    free(*domain);
+    *domain = strdup(jid.text);
+    check(*domain != NULL);
+    return true;
+}
+
+static bool is_named_before(const struct gw_config *c, unsigned i)
+{
+    bool named = strcmp(c->domain, c->further_domains[i]) == 0;
+    for (unsigned k = 0; k < i; k++)
+        named |= strcmp(c->further_domains[k], c->further_domains[i]) == 0;
+    return named;
+}
+
+static void check_domains(struct config_reader *r)
 {
     struct gw_config *c = r->config;
-    struct gw_jid_text jid;
-    if (c->domain == NULL)
+    if (c->domain == NULL || !prepare_domain(r, "domain", "is", &c->domain))
         return;
-    if (gw_jid_prep(gw_bytes_str(c->domain), &jid) != 0 || jid.len != jid.domain_len) {
-        config_report_add(&r->report, setting_line(r, "domain"),
-                          "xmpp.domain is \"%.80s\", accepted: a domain name, as example.org",
-                          c->domain);
-        return;
-    }
-    free(c->domain);
-    c->domain = strdup(jid.text);
-    check(c->domain != NULL);
+    /* One that could not be read is reported already. */
+    for (unsigned i = 0; i < c->further_domain_count && c->further_domains[i] != NULL; i++)
+        if (prepare_domain(r, "further_domains", "has", &c->further_domains[i]) &&
+            is_named_before(c, i))
+            config_report_add(&r->report, setting_line(r, "further_domains"),
+                              "xmpp.further_domains has \"%.80s\", which is named already, accepted: "
+                              "each domain once", c->further_domains[i]);
 }
 
 static void check_master_key(struct config_reader *r)
@@ -157,7 +178,7 @@ void config_check(struct config_reader *r)
     check_cpus(r);
     check_queues(r);
     config_check_net(r);
-    check_domain(r);
+    check_domains(r);
     check_master_key(r);
     check_limits(r);
 }

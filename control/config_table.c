@@ -102,6 +102,10 @@ const struct setting config_settings[] = {
 
     TEXT("xmpp", domain, SETTING_STRING, true, "example.org", 1023, NULL,
          "The domain that this broker serves: the part of its users' addresses behind the @."),
+    {.group = "xmpp", .name = "further_domains", .type = SETTING_STRINGS,
+     LIST_AT(further_domains, further_domain_count), .preset_text = "()", .min = 1, .max = 1023,
+     .help = "Further domains that it serves, each with accounts of its own; they reach each other. An "
+             "account without @, where an operator names one, is of xmpp.domain."},
     FLAG("xmpp", allow_plain, "false",
          "Offer SASL PLAIN on connections without TLS: the password can be read on the way."),
     NUMBER("xmpp", stanza_bytes_max, "262144", 10000, 524288,

@@ -36,9 +36,10 @@ bool control_account_param(struct control *c, struct rpc_request **rq, const cha
                  "%s is not an account: %.64s", name, text);
         return false;
     }
-    if (!gw_bytes_eq(gw_jid_domain(out), gw_bytes_str(domain))) {
-        rpc_fail(rq, RPC_PARAMS, "accounts are of the broker's own domain",
-                 "%.100s is not of the domain %.100s", out->text, domain);
+    if (!gw_config_serves(c->env->config, gw_jid_domain(out))) {
+        rpc_fail(rq, RPC_PARAMS, "accounts are of the broker's own domains",
+                 "%.100s is not of the domain %.100s%s", out->text, domain,
+                 c->env->config->further_domain_count > 0 ? ", nor of a further one" : "");
         return false;
     }
     return true;

@@ -110,6 +110,7 @@ static void show_status(const json_t *s)
     printf("started      %s, %s ago\n", when(number(s, "started_us"), false, a),
            span(number(s, "uptime_s") * 1000000, b));
     printf("domain       %s\n", text(s, "domain"));
+    show_texts("further     ", json_object_get(s, "further_domains"));
     printf("port         %s\n", text(port, "device"));
     printf("queues       %" JSON_INTEGER_FORMAT ", dispatch by %s\n", number(port, "queues"),
            text(port, "dispatch"));

@@ -41,7 +41,6 @@ struct broker {
     struct gw_store_client *clients[GW_LCORES_MAX];
     struct gw_port *port[GW_LCORES_MAX];
     struct gw_lcore_view views[GW_LCORES_MAX];
-    struct gw_jid_text domain;
     unsigned launched;
     bool committing;
     atomic_bool stop_commit;
@@ -142,7 +141,8 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
     uint8_t key[32];
     uint32_t limit = limit_of_lcore(c, c->connection_limit);
     *x = (struct gw_xmpp_config){
-        .domain = gw_jid_full(&b->domain),
+        .domains = {gw_bytes_str(c->domain)},
+        .domain_count = c->further_domain_count + 1,
         .allow_plain = c->allow_plain,
         .delivered_when_handed_over = c->delivered_when_handed_over,
         .stanza_bytes_max = c->stanza_bytes_max,
@@ -163,6 +163,8 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .repeat_window_us = (uint64_t)c->repeat_window_s * 1000000,
         .scram_iterations = c->scram_iterations,
     };
+    for (unsigned i = 0; i < c->further_domain_count; i++)
+        x->domains[i + 1] = gw_bytes_str(c->further_domains[i]);
     gw_keyring_derive(b->keys, "home of an account", key);
     memcpy(&x->home_key, key, sizeof(x->home_key));
     gw_keyring_derive(b->keys, "mark of a sender", key);
@@ -284,9 +286,6 @@ static int run_control(struct broker *b)
 
 static int start(struct broker *b)
 {
-    if (gw_jid_prep(gw_bytes_str(b->config->domain), &b->domain) != 0 || b->domain.local_len != 0 ||
-        b->domain.resource_len != 0)
-        return fail("xmpp.domain is not a domain");
     int err = open_port(b);
     if (err == 0)
         err = open_store(b);

@@ -41,7 +41,7 @@ struct import {
     struct accounts *accounts;
     struct jobs *jobs;
     struct job *job;
-    const char *domain;
+    const struct gw_config *config;
     int fd;
     bool replace, at_end, read_failed;
     char *buf;
@@ -59,8 +59,8 @@ struct import {
     uint64_t complaint_count, complaint_cap;
 };
 
-struct import *import_new(struct accounts *a, const char *domain, struct jobs *jobs, int fd,
-                          bool replace, const char **err)
+struct import *import_new(struct accounts *a, const struct gw_config *config,
+                          struct jobs *jobs, int fd, bool replace, const char **err)
 {
     struct stat st;
     *err = "the descriptor is not a regular file";
@@ -71,7 +71,8 @@ struct import *import_new(struct accounts *a, const char *domain, struct jobs *j
         return NULL;
     struct import *im = calloc(1, sizeof(*im));
     check(im != NULL);
-    *im = (struct import){.accounts = a, .jobs = jobs, .domain = domain, .fd = fd, .replace = replace};
+    *im = (struct import){.accounts = a, .jobs = jobs, .config = config, .fd = fd,
+                          .replace = replace};
     return im;
 }
 
@@ -316,7 +317,7 @@ static void take_line(struct import *im, struct gw_bytes text)
         im->skipping = false;
         return;
     }
-    int rc = import_line_parse(text, im->domain, &im->parsed, err);
+    int rc = import_line_parse(text, im->config, &im->parsed, err);
     if (rc < 0)
         complain(im, im->line, err);
     else if (rc == 1)

@@ -7,6 +7,7 @@
 #define GW_CONTROL_IMPORT_H
 
 #include "accounts.h"
+#include "config.h"
 #include "jobs.h"
 
 struct import;
@@ -14,7 +15,7 @@ struct import;
 extern const struct job_type import_job_type;
 
 /* NULL with a constant message when fd is not a regular file; else fd is the import's. */
-struct import *import_new(struct accounts *a, const char *domain, struct jobs *jobs, int fd,
+struct import *import_new(struct accounts *a, const struct gw_config *config, struct jobs *jobs, int fd,
                           bool replace, const char **err);
 
 #endif

@@ -59,8 +59,8 @@ static int parse_password(struct gw_bytes text, struct import_line *out, char er
     return -EINVAL;
 }
 
-int import_line_parse(struct gw_bytes text, const char *domain, struct import_line *out,
-                      char err[160])
+int import_line_parse(struct gw_bytes text, const struct gw_config *config,
+                      struct import_line *out, char err[160])
 {
     size_t mark = sizeof(PASSWORD_MARK) - 1;
     skip_blanks(&text);
@@ -69,12 +69,12 @@ int import_line_parse(struct gw_bytes text, const char *domain, struct import_li
     struct gw_bytes account = take_word(&text);
     skip_blanks(&text);
     out->has_password = false;
-    if (gw_jid_prep_bare(account, domain, &out->jid) != 0) {
+    if (gw_jid_prep_bare(account, config->domain, &out->jid) != 0) {
         snprintf(err, 160, "the account is not an address, nor the part before the @");
         return -EINVAL;
     }
-    if (!gw_bytes_eq(gw_jid_domain(&out->jid), gw_bytes_str(domain))) {
-        snprintf(err, 160, "the account is of another domain than %.100s", domain);
+    if (!gw_config_serves(config, gw_jid_domain(&out->jid))) {
+        snprintf(err, 160, "the account is of another domain than %.100s", config->domain);
         return -EINVAL;
     }
     if (text.len == 0) {

@@ -5,6 +5,7 @@
 
 #include "../dataplane/xmpp/jid.h"
 #include "../storage/account.h"
+#include "config.h"
 #include "password.h"
 
 #define IMPORT_LINE_BYTES_MAX 8192
@@ -18,7 +19,7 @@ struct import_line {
 
 /* text is without its line end. 1 and *out, 0 for a comment or an empty line, -EINVAL and what is
  * wrong in err. */
-int import_line_parse(struct gw_bytes text, const char *domain, struct import_line *out,
+int import_line_parse(struct gw_bytes text, const struct gw_config *config, struct import_line *out,
                       char err[160]);
 
 #endif

@@ -228,7 +228,7 @@ void gw_edge_send_ping(struct gw_lcore *l, gw_conn c)
     gw_text_str(&t, "<iq type='get' id='" GW_PING_ID_PREFIX);
     gw_text_uint(&t, ++e->ping_number);
     gw_text_str(&t, "' from='");
-    gw_text_put(&t, l->cfg->domain);
+    gw_text_escaped(&t, gw_edge_domain(l, c));
     gw_text_str(&t, "' to='");
     gw_text_escaped(&t, gw_edge_full(l, c));
     gw_text_str(&t, "'><ping xmlns='urn:xmpp:ping'/></iq>");

@@ -55,7 +55,8 @@ struct gw_edge_conn {
     uint16_t generation;
     uint8_t state;
     uint8_t paused;
-    uint8_t auth_failures;
+    uint8_t auth_failures : 4;
+    uint8_t domain : 4;    /* of the stream: an index of cfg->domains */
     bool header_seen : 1;  /* in this stream: parsing stanzas */
     bool header_sent : 1;
     bool authenticated : 1;
@@ -199,6 +200,12 @@ unsigned gw_edge_shutdown(struct gw_lcore *l);
 static inline struct gw_edge_conn *gw_edge_conn(const struct gw_lcore *l, gw_conn c)
 {
     return &l->edge->conns[c];
+}
+
+/* The domain that this stream is to, and whose user may log in on it. */
+static inline struct gw_bytes gw_edge_domain(const struct gw_lcore *l, gw_conn c)
+{
+    return l->cfg->domains[gw_edge_conn(l, c)->domain];
 }
 
 static inline struct gw_ref gw_edge_ref(const struct gw_lcore *l, gw_conn c)

@@ -63,7 +63,7 @@ static uint8_t whom(const struct gw_lcore *l, gw_conn c, const struct gw_jid_tex
         return GW_IQ_OWN | GW_IQ_SERVER;
     if (gw_bytes_eq(gw_jid_full(to), gw_edge_bare(l, c)))
         return GW_IQ_OWN;
-    if (!gw_bytes_eq(gw_jid_domain(to), l->cfg->domain))
+    if (!gw_domain_is_served(l->cfg, gw_jid_domain(to)))
         return 0;
     return to->local_len == 0 ? GW_IQ_SERVER : GW_IQ_OTHER;
 }
@@ -113,7 +113,7 @@ enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c)
     }
     int has_to = gw_edge_read_to(l, c, &to);
     if (has_to > 0 && to.resource_len != 0 && is_proper(l, type) &&
-        gw_bytes_eq(gw_jid_domain(&to), l->cfg->domain))
+        gw_domain_is_served(l->cfg, gw_jid_domain(&to)))
         return gw_edge_route(l, c, &to,
                              &(struct gw_stanza_form){.kind = GW_STANZA_IQ, .type = type});
     return take(l, c, &(struct gw_iq){.type = type, .to = &to}, has_to);

@@ -21,11 +21,15 @@
 #include "xml.h"
 
 #define GW_LCORES_MAX    64
+#define GW_DOMAINS_MAX   16 /* an index fits into four bits */
 #define GW_SCRATCH_BYTES 131072u
 
 /* Limits and identities, the same on every lcore; constant after start. */
 struct gw_xmpp_config {
-    struct gw_bytes domain;
+    /* Those that this broker serves, prepared; an account's is in its JID. A client that names none
+     * means the first. */
+    struct gw_bytes domains[GW_DOMAINS_MAX];
+    unsigned domain_count;
     bool allow_plain;
     bool delivered_when_handed_over;
     uint32_t stanza_bytes_max, auth_stanza_bytes_max;
@@ -155,6 +159,21 @@ struct gw_lcore {
     struct gw_edge_counters edge_count;
     struct gw_home_counters home_count;
 };
+
+/* Which of the domains served this prepared one is, or -1. */
+static inline int gw_domain_find(const struct gw_xmpp_config *cfg, struct gw_bytes domain)
+{
+    for (unsigned i = 0; i < cfg->domain_count; i++)
+        if (gw_bytes_eq(cfg->domains[i], domain))
+            return (int)i;
+    return -1;
+}
+
+static inline bool gw_domain_is_served(const struct gw_xmpp_config *cfg, struct gw_bytes domain)
+{
+    return gw_domain_find(cfg, domain) >= 0;
+}
+
 
 /* What a bare JID is found by: the lcore that is its home, and its place there. */
 uint64_t gw_home_hash(const struct gw_lcore *l, struct gw_bytes bare_jid);

@@ -185,7 +185,7 @@ static enum gw_condition check_message(struct gw_lcore *l, const struct gw_jid_t
 {
     if (has_to < 0)
         return GW_CONDITION_JID_MALFORMED;
-    if (!gw_bytes_eq(gw_jid_domain(to), l->cfg->domain))
+    if (!gw_domain_is_served(l->cfg, gw_jid_domain(to)))
         return GW_CONDITION_REMOTE_SERVER_NOT_FOUND;
     bool is_full = to->resource_len != 0;
     if (to->local_len == 0 || (type == GW_TYPE_GROUPCHAT && !is_full)) /* RFC 6121 section 8.5.2.1.1 */

@@ -68,7 +68,7 @@ static enum gw_handled own_presence(struct gw_lcore *l, gw_conn c, enum gw_stanz
 static enum gw_handled directed_presence(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type,
                                          const struct gw_jid_text *to)
 {
-    if (!gw_bytes_eq(gw_jid_domain(to), l->cfg->domain))
+    if (!gw_domain_is_served(l->cfg, gw_jid_domain(to)))
         return gw_edge_settle_here(l, c, GW_CONDITION_REMOTE_SERVER_NOT_FOUND);
     if (to->local_len == 0) /* the server has no use for it: RFC 6121 section 4.6 */
         return gw_edge_settle_here(l, c, GW_CONDITION_NONE);

@@ -126,14 +126,14 @@ static void succeed(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
 
 /* ---- the account ---- */
 
-static enum gw_sasl_failure set_user(struct gw_lcore *l, struct exchange *x, struct gw_bytes name,
-                                     struct gw_bytes authzid)
+static enum gw_sasl_failure set_user(struct gw_lcore *l, gw_conn c, struct exchange *x,
+                                     struct gw_bytes name, struct gw_bytes authzid)
 {
     char bare[GW_JID_BYTES_MAX];
     struct gw_text t = gw_text(bare, sizeof(bare));
     gw_text_put(&t, name);
     gw_text_put(&t, GW_LIT("@"));
-    gw_text_put(&t, l->cfg->domain);
+    gw_text_put(&t, gw_edge_domain(l, c));
     struct gw_jid_text user;
     if (t.full || memchr(name.p, '@', name.len) != NULL || memchr(name.p, '/', name.len) != NULL ||
         gw_jid_prep(gw_text_bytes(&t), &x->jid) != 0)
@@ -240,7 +240,8 @@ static enum gw_sasl_failure scram_first(struct gw_lcore *l, gw_conn c, struct ex
     x->first_bare_len = (uint32_t)f.bare.len;
     x->nonce_off = (uint32_t)(f.nonce.p - m.p);
     x->nonce_len = (uint32_t)f.nonce.len;
-    why = set_user(l, x, gw_bytes(name, (size_t)name_len), gw_bytes(authzid, (size_t)authzid_len));
+    why = set_user(l, c, x, gw_bytes(name, (size_t)name_len),
+                   gw_bytes(authzid, (size_t)authzid_len));
     return why != GW_SASL_OK ? why : read_account(l, c, x);
 }
 
@@ -291,7 +292,7 @@ static enum gw_sasl_failure plain(struct gw_lcore *l, gw_conn c, struct exchange
         return GW_SASL_NOT_AUTHORIZED;
     memcpy(x->job.password, password.p, password.len);
     x->job.password_len = (uint32_t)password.len;
-    enum gw_sasl_failure why = set_user(l, x, gw_bytes(a + 1, (size_t)(b - a - 1)),
+    enum gw_sasl_failure why = set_user(l, c, x, gw_bytes(a + 1, (size_t)(b - a - 1)),
                                         gw_bytes(m.p, (size_t)(a - m.p)));
     return why != GW_SASL_OK ? why : read_account(l, c, x);
 }

@@ -44,22 +44,23 @@ static bool keeps_attr(const struct gw_xml_attr *a)
            (gw_bytes_eq(a->prefix, GW_LIT("xml")) && gw_bytes_eq(a->name, GW_LIT("lang")));
 }
 
-static bool attr_is_in_domain(const struct gw_lcore *l, gw_xml_node n, struct gw_bytes name)
+/* Whether the address in this attribute is of one of our domains, in whatever spelling, or is none. */
+static bool attr_is_ours(const struct gw_lcore *l, gw_xml_node n, struct gw_bytes name)
 {
     char value[GW_JID_BYTES_MAX];
-    struct gw_jid j;
+    struct gw_jid_text j;
     int len = gw_xml_attr_text(l->xml, n, name, value, sizeof(value));
-    return len < 0 || gw_jid_split(gw_bytes(value, (size_t)len), &j) != 0 ||
-           gw_bytes_eq(j.domain, l->cfg->domain);
+    return len < 0 || gw_jid_prep(gw_bytes(value, (size_t)len), &j) != 0 ||
+           gw_domain_is_served(l->cfg, gw_jid_domain(&j));
 }
 
 /* Elements that only this server adds: a client's are forgeries (XEP-0359 section 5, XEP-0203). */
 static bool is_forged(const struct gw_lcore *l, gw_xml_node n)
 {
     if (gw_xml_is(l->xml, n, GW_LIT("stanza-id"), NS_SID))
-        return attr_is_in_domain(l, n, GW_LIT("by"));
+        return attr_is_ours(l, n, GW_LIT("by"));
     if (gw_xml_is(l->xml, n, GW_LIT("delay"), NS_DELAY))
-        return attr_is_in_domain(l, n, GW_LIT("from"));
+        return attr_is_ours(l, n, GW_LIT("from"));
     return false;
 }
 

@@ -22,7 +22,7 @@ static void send_header(struct gw_lcore *l, gw_conn c)
                     "xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en' id='");
     gw_text_hex(&t, id, sizeof(id));
     gw_text_str(&t, "' from='");
-    gw_text_put(&t, l->cfg->domain);
+    gw_text_escaped(&t, gw_edge_domain(l, c));
     gw_text_str(&t, "'>");
     e->header_sent = true;
     gw_edge_write(l, c, gw_text_bytes(&t));
@@ -71,20 +71,25 @@ static void send_features(struct gw_lcore *l, gw_conn c)
 
 /* ---- the client's header ---- */
 
-static enum gw_stream_error check_to(const struct gw_lcore *l)
+/* RFC 6120 section 4.7.2. Without `to` the first of our domains is meant; one that is logged in stays
+ * where it is. */
+static enum gw_stream_error check_to(const struct gw_lcore *l, struct gw_edge_conn *e)
 {
     char raw[GW_JID_BYTES_MAX];
     struct gw_jid_text to;
     int n = gw_xml_attr_text(l->xml, 0, GW_LIT("to"), raw, sizeof(raw));
-    if (n < 0) /* absent: there is one domain to mean */
+    if (n < 0)
         return gw_xml_attr(l->xml, 0, GW_LIT("to")) ? GW_STREAM_HOST_UNKNOWN : GW_STREAM_ERROR_NONE;
-    if (gw_jid_prep(gw_bytes(raw, (size_t)n), &to) != 0 ||
-        !gw_bytes_eq(gw_jid_full(&to), l->cfg->domain))
+    if (gw_jid_prep(gw_bytes(raw, (size_t)n), &to) != 0)
         return GW_STREAM_HOST_UNKNOWN;
+    int domain = gw_domain_find(l->cfg, gw_jid_full(&to));
+    if (domain < 0 || (e->authenticated && domain != e->domain))
+        return GW_STREAM_HOST_UNKNOWN;
+    e->domain = (uint8_t)domain & 15;
     return GW_STREAM_ERROR_NONE;
 }
 
-static enum gw_stream_error check_header(const struct gw_lcore *l)
+static enum gw_stream_error check_header(const struct gw_lcore *l, struct gw_edge_conn *e)
 {
     const struct gw_xml *x = l->xml;
     const struct gw_xml_attr *content = gw_xml_attr(x, 0, GW_LIT("xmlns"));
@@ -97,7 +102,7 @@ static enum gw_stream_error check_header(const struct gw_lcore *l)
     if (version == NULL || version->value.len < 3 || version->value.p[0] < '1' ||
         version->value.p[0] > '9')
         return GW_STREAM_UNSUPPORTED_VERSION;
-    return check_to(l);
+    return check_to(l, e);
 }
 
 enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c)
@@ -105,7 +110,7 @@ enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c)
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     if (l->xml->unit == GW_XML_SPACE)
         return GW_HANDLED;
-    enum gw_stream_error err = check_header(l);
+    enum gw_stream_error err = check_header(l, e);
     e->header_seen = true;
     if (err != GW_STREAM_ERROR_NONE) {
         gw_edge_stream_error(l, c, err, NULL);

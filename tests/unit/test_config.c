@@ -203,6 +203,32 @@ Test(config, settings_that_do_not_fit_together_are_mistakes)
         ":7: control is a number, accepted: a group, control: { ... };\n");
 }
 
+#define DOMAINS_OF(lines)                                                                          \
+    "port: { port_device = \"x\"; addresses = (\"10.77.0.1/24\"); };\n"                               \
+    "store: { store_path = \"/s\"; master_key_path = \"/k\"; };\n"                                  \
+    "xmpp: { domain = \"example.org\";\n" lines "};\n"
+
+Test(config, several_domains_are_prepared_and_differ)
+{
+    char *errors;
+    struct gw_config *c =
+        read_text(DOMAINS_OF("further_domains = (\"Example.NET\", \"example.com.\");\n"), &errors);
+    cr_assert_not_null(c, "%s", errors);
+    cr_assert_eq(c->further_domain_count, 2);
+    cr_assert_str_eq(c->further_domains[0], "example.net");
+    cr_assert(gw_config_serves(c, GW_LIT("example.org")));
+    cr_assert(gw_config_serves(c, GW_LIT("example.com")));
+    cr_assert_not(gw_config_serves(c, GW_LIT("example")));
+    gw_config_free(&c);
+    assert_mistakes(
+        DOMAINS_OF("further_domains = (\"a@b\", \"EXAMPLE.org\", \"c\", \"C\", \"\");\n"),
+        ":4: xmpp.further_domains has \"a@b\", accepted: a domain name, as example.org\n"
+        ":4: xmpp.further_domains has \"c\", which is named already, accepted: each domain once\n"
+        ":4: xmpp.further_domains has \"example.org\", which is named already, accepted: each domain "
+        "once\n"
+        ":4: xmpp.further_domains has 0 bytes, accepted: a list of at most 15 strings\n");
+}
+
 Test(config, queues_that_do_not_fit_the_cores_are_a_mistake)
 {
     char *errors;

@@ -14,9 +14,13 @@
 
 /* ---- lines ---- */
 
+static char domain[] = "example.org", further[] = "example.net";
+static const struct gw_config config = {
+    .domain = domain, .further_domains = {further}, .further_domain_count = 1};
+
 static int parse(const char *text, struct import_line *out, char err[160])
 {
-    return import_line_parse(gw_bytes_str(text), "example.org", out, err);
+    return import_line_parse(gw_bytes_str(text), &config, out, err);
 }
 
 Test(import_line, accepts_what_the_format_says)
@@ -33,6 +37,8 @@ Test(import_line, accepts_what_the_format_says)
     cr_assert_eq(l.scram[GW_SCRAM_SHA_256].iterations, 0);
     cr_assert_eq(parse("bob@example.org\t" KEY_256 "  " KEY_1 " ", &l, err), 1, "%s", err);
     cr_assert_eq(l.scram[GW_SCRAM_SHA_256].salt_len, 16);
+    cr_assert_eq(parse("bob@Example.NET " KEY_256, &l, err), 1, "%s", err);
+    cr_assert_str_eq(l.jid.text, "bob@example.net");
     cr_assert_eq(parse("carol password:two words # all of it ", &l, err), 1);
     cr_assert(l.has_password);
     cr_assert_str_eq(l.password.text, "two words # all of it ");
