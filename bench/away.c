@@ -67,7 +67,7 @@ static void submit_segment(struct away *b, unsigned slot)
         if (b->keys == NULL)
             continue;
         gw_record_aad(aads[i], &b->identities[m], r->position, GW_RECORD_MESSAGE, false);
-        ops[i] = gw_record_seal_op(b->keys, b->sealer, r, aads[i]);
+        gw_record_seal_op(&ops[i], b->keys, b->sealer, r, aads[i]);
     }
     if (b->keys != NULL)
         gw_seal_burst(b->sealer, ops, BATCH);
@@ -177,7 +177,7 @@ static void remove_some(struct away *b, struct remover *m, bool all)
         if (b->keys == NULL)
             continue;
         gw_removal_aad(aads[sealed], &id, rec->position);
-        ops[sealed] = gw_record_seal_op(b->keys, b->sealer, rec, aads[sealed]);
+        gw_record_seal_op(&ops[sealed], b->keys, b->sealer, rec, aads[sealed]);
         sealed++;
     }
     if (sealed > 0)

@@ -88,7 +88,8 @@ static void add_removal(struct bench *b, struct gw_segment_writer *w, uint64_t i
     r->aux = 1;
     memcpy(r + 1, &range, sizeof(range));
     gw_removal_aad(aad, &id, r->position);
-    struct gw_seal_op op = gw_record_seal_op(b->keys, b->sealer, r, aad);
+    struct gw_seal_op op;
+    gw_record_seal_op(&op, b->keys, b->sealer, r, aad);
     gw_seal_burst(b->sealer, &op, 1);
 }
 
@@ -139,7 +140,8 @@ static void add_events(struct bench *b, unsigned n)
         gw_segment_add(&b->writers[n], GW_RECORD_EVENTS, &none, 0, (uint32_t)len);
     check(r != NULL);
     gw_record_aad(aad, NULL, r->position, GW_RECORD_EVENTS, false);
-    struct gw_seal_op op = gw_record_seal_op(b->keys, b->sealer, r, aad);
+    struct gw_seal_op op;
+    gw_record_seal_op(&op, b->keys, b->sealer, r, aad);
     op.in = events;
     gw_seal_burst(b->sealer, &op, 1);
 }

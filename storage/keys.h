@@ -149,16 +149,25 @@ static inline struct gw_seal_op gw_record_op(struct gw_record_head *r, const uin
                                .tag = r->tag};
 }
 
-/* The same for a record that is to be sealed now: under the incarnation in use and a fresh nonce, both
- * noted in its head. */
-static inline struct gw_seal_op gw_record_seal_op(const struct gw_keyring *k, struct gw_sealer *s,
-                                                  struct gw_record_head *r, const uint8_t *aad)
+/* The same into *op for a record that is to be sealed now: under the incarnation in use and a fresh
+ * nonce, both noted in its head. (What was just stored there by parts is not read again as a whole: the
+ * CPU would wait until all earlier stores are done.) */
+static inline void gw_record_seal_op(struct gw_seal_op *op, const struct gw_keyring *k,
+                                     struct gw_sealer *s, struct gw_record_head *r,
+                                     const uint8_t *aad)
 {
-    struct gw_nonce nonce = gw_sealer_nonce(s);
-    r->incarnation = gw_keyring_current(k);
-    r->nonce_thread = nonce.thread;
-    r->nonce_counter = nonce.counter;
-    return gw_record_op(r, gw_keyring_key(k, r->incarnation), aad);
+    uint32_t incarnation = gw_keyring_current(k);
+    op->nonce = gw_sealer_nonce(s);
+    op->key = gw_keyring_key(k, incarnation);
+    op->aad = aad;
+    op->aad_len = GW_RECORD_AAD_BYTES;
+    op->len = (uint32_t)gw_record_body_len(r);
+    op->in = op->out = (uint8_t *)(r + 1);
+    op->tag = r->tag;
+    op->ok = false;
+    r->incarnation = incarnation;
+    r->nonce_thread = op->nonce.thread;
+    r->nonce_counter = op->nonce.counter;
 }
 
 #endif

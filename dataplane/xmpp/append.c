@@ -52,7 +52,7 @@ static void seal_later(struct gw_lcore *l, struct gw_record_head *r, const uint8
 {
     struct gw_home *h = l->home;
     struct gw_seal_op *op = &h->seals[h->seal_count++];
-    *op = gw_record_seal_op(l->keys, l->sealer, r, aad);
+    gw_record_seal_op(op, l->keys, l->sealer, r, aad);
     op->in = plain;
 }
 

@@ -98,10 +98,14 @@ static uint32_t put_stanza_id(struct gw_text *t, const struct gw_stanza_form *f)
     return at;
 }
 
-static size_t bytes_needed(const struct gw_lcore *l, const struct gw_stanza_form *f)
+/* When each byte of an address becomes `escaped` bytes: "&quot;" is the longest, and few have any. */
+#define ESCAPED_MOST  6
+#define ESCAPED_NEVER 1
+
+static size_t bytes_needed(const struct gw_lcore *l, const struct gw_stanza_form *f,
+                           unsigned escaped)
 {
     const size_t fixed = sizeof(struct gw_stanza) + sizeof(struct gw_stored_meta) + 256;
-    const size_t escaped = 6; /* "&quot;" is the longest */
     return fixed + (1 + escaped) * (f->to.len + f->from.len) + escaped * f->to_bare.len +
            f->to.len + f->id.len + f->ref.len + l->xml->nodes[0].raw.len;
 }
@@ -128,12 +132,9 @@ static void put_strings(struct gw_text *t, struct gw_stanza *s, const struct gw_
         gw_text_put(t, gw_bytes("", 1));
 }
 
-gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f)
+/* False: the block is too small. */
+static bool build_into(struct gw_lcore *l, const struct gw_stanza_form *f, gw_block b)
 {
-    size_t need = bytes_needed(l, f);
-    gw_block b = need <= GW_ARENA_BLOCK_BYTES_MAX ? gw_arena_get(l->arena, need) : 0;
-    if (b == 0)
-        return 0;
     struct gw_stanza *s = gw_arena_ptr(l->arena, b);
     *s = (struct gw_stanza){
         .kind = (uint8_t)f->kind,
@@ -166,10 +167,32 @@ gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f)
     gw_text_put(&t, GW_LIT("</"));
     gw_text_str(&t, kind_names[f->kind]);
     gw_text_put(&t, GW_LIT(">"));
-    check(!t.full);
     memcpy((char *)s + s->sealed_off, &meta, sizeof(meta));
     s->xml_len = (uint32_t)t.len - s->xml_off;
     s->sealed_len = (uint32_t)t.len - s->sealed_off;
+    return !t.full;
+}
+
+static gw_block try_build(struct gw_lcore *l, const struct gw_stanza_form *f, unsigned escaped,
+                          bool *too_small)
+{
+    size_t need = bytes_needed(l, f, escaped);
+    gw_block b = need <= GW_ARENA_BLOCK_BYTES_MAX ? gw_arena_get(l->arena, need) : 0;
+    *too_small = b != 0 && !build_into(l, f, b);
+    if (!*too_small)
+        return b;
+    gw_arena_put(l->arena, b);
+    return 0;
+}
+
+gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f)
+{
+    bool too_small;
+    gw_block b = try_build(l, f, ESCAPED_NEVER, &too_small);
+    if (too_small) {
+        b = try_build(l, f, ESCAPED_MOST, &too_small);
+        check(!too_small);
+    }
     return b;
 }
 

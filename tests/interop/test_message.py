@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One-to-one messages between real clients that are online, and those that nobody can get."""
 
+from xml.sax.saxutils import escape
+
 from base import InteropTest
 from raw import CLIENT, StreamEnd
 from test_login import condition_of
@@ -58,6 +60,17 @@ class Online(InteropTest):
         except StreamEnd:
             pass  # RFC 6120, section 8.1.2.1 allows the stream error invalid-from
         await recipient.ping()
+
+    async def test_an_address_that_grows_when_it_is_written(self):
+        """Each of these becomes six bytes: more than a message's block is first taken for."""
+        a, b = self.broker.users(2)
+        odd = "'\"&" * 300
+        written = escape(odd, {"'": "&apos;", '"': "&quot;"})
+        sender, recipient = await self.raw_login(a, resource=written), await self.raw_login(b)
+        sender.message(self.jid(b), "o", "from an odd place")
+        self.assertEqual((await recipient.next_message()).get("from"), f"{self.jid(a)}/{odd}")
+        recipient.message(f"{self.jid(a)}/{written}", "p", "to an odd place")
+        self.assertEqual((await sender.next_message()).get("to"), f"{self.jid(a)}/{odd}")
 
     async def test_to_a_full_jid(self):
         a, b = self.broker.users(2)

@@ -149,7 +149,8 @@ static inline int keys_get_record(struct keys_rig *k, unsigned n, uint8_t out[25
 
 static inline void keys_seal(struct keys_rig *k, struct gw_record_head *r, const uint8_t *aad)
 {
-    struct gw_seal_op op = gw_record_seal_op(keys_of(k), k->sealer, r, aad);
+    struct gw_seal_op op;
+    gw_record_seal_op(&op, keys_of(k), k->sealer, r, aad);
     gw_seal_burst(k->sealer, &op, 1);
 }
 
