@@ -42,8 +42,8 @@ static inline struct gw_store_config store_config(const char *path)
                                     .durability = GW_DURABILITY_SYNC,
                                     .client_count = 1,
                                     .requests_max = 64,
-                                    .window_bytes_max = 64 << 20,
-                                    .spill_after_us = 2000000,
+                                    .window_bytes_max = 256 << 20,
+                                    .spill_after_us = 5000000,
                                     .own_thread = true,
                                     .storage_cpu = -1};
 }

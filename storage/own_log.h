@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A directory in memory for RocksDB's own log (docs/ARCHITECTURE.md says why there), the same one for
+ * A directory in memory for RocksDB's own log (docs/ARCHITECTURE.md says why there) and for sorted files
+ * until they go to disk (staging.h), the same one for
  * each process that opens the same store. Who uses it holds a lock on it, which the kernel takes back
  * when the process dies, however it dies: so what dead ones have left can be told from what is in use,
  * also from another PID namespace.

@@ -21,6 +21,7 @@
 #include "own_log.h"
 #include "rocksdb_tuning.h"
 #include "segment.h"
+#include "staging.h"
 
 struct gw_engine {
     struct log_file *log;
@@ -29,7 +30,8 @@ struct gw_engine {
     char own_log_path[OWN_LOG_BYTES];
     bool damaged;
     char path[256], keys_path[256];
-    char ingest_path[256]; /* the file that the spill thread is writing */
+    char ingest_path[256]; /* the file that the spill thread is writing, */
+    char staging_path[OWN_LOG_BYTES + 16]; /* and where it is built first; empty: nowhere else */
     rocksdb_options_t *ingest_options[GW_SPACE_COUNT];
     rocksdb_envoptions_t *env_options;
     rocksdb_ingestexternalfileoptions_t *ingest_how;
@@ -233,7 +235,7 @@ static struct gw_engine *engine_new(void)
     e->read_any = rocksdb_readoptions_create();
     rocksdb_readoptions_set_total_order_seek(e->read_any, 1);
     for (int i = 0; i < GW_SPACE_COUNT; i++)
-        e->ingest_options[i] = tuning_space((enum gw_space)i, e->cache);
+        e->ingest_options[i] = tuning_spilled((enum gw_space)i, e->cache);
     e->env_options = rocksdb_envoptions_create();
     e->ingest_how = rocksdb_ingestexternalfileoptions_create();
     rocksdb_ingestexternalfileoptions_set_move_files(e->ingest_how, 1);
@@ -286,6 +288,16 @@ static int probe(const char *path, char err[256])
     return status;
 }
 
+/* Sorted files of a spill that was killed go. */
+static void choose_staging(struct gw_engine *e)
+{
+    unlink(e->ingest_path);
+    if (e->own_log < 0)
+        return;
+    snprintf(e->staging_path, sizeof(e->staging_path), "%s/spill.sst", e->own_log_path);
+    unlink(e->staging_path);
+}
+
 static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o, char err[256])
 {
     char keys[256], log[256];
@@ -314,7 +326,7 @@ static int rocks_open(struct gw_engine **out, const struct gw_engine_options *o,
     /* The keys first: their lock keeps a second process from both. */
     status = open_keys(e, o, keys, err);
     if (!status)
-        unlink(e->ingest_path); /* of a spill that was killed */
+        choose_staging(e);
     if (!status)
         status = log_file_open(&e->log, log, o, err);
     if (status)
@@ -436,14 +448,15 @@ static int rocks_write(struct gw_engine *e, struct gw_batch *b, bool sync)
 
 /* ---- sorted files ---- */
 
-static int write_sorted(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
+static int write_sorted(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from,
+                        const char *path)
 {
     char *text = NULL;
     struct gw_pair pair;
     int more = 0;
     rocksdb_sstfilewriter_t *w =
         rocksdb_sstfilewriter_create(e->env_options, e->ingest_options[space]);
-    rocksdb_sstfilewriter_open(w, e->ingest_path, &text);
+    rocksdb_sstfilewriter_open(w, path, &text);
     while (text == NULL && (more = from->next(from, &pair)) > 0)
         rocksdb_sstfilewriter_put(w, (const char *)pair.key.p, pair.key.len,
                                   (const char *)pair.value.p, pair.value.len, &text);
@@ -467,7 +480,12 @@ static int take_over(struct gw_engine *e, enum gw_space space)
 
 static int rocks_ingest(struct gw_engine *e, enum gw_space space, struct gw_pair_source *from)
 {
-    int err = write_sorted(e, space, from);
+    bool staged = e->staging_path[0] != '\0' && staging_has_room(e->own_log_path);
+    int err = write_sorted(e, space, from, staged ? e->staging_path : e->ingest_path);
+    if (!err && staged)
+        err = staging_copy(e->staging_path, e->ingest_path);
+    if (staged)
+        unlink(e->staging_path);
     if (!err)
         err = take_over(e, space);
     unlink(e->ingest_path);

@@ -10,7 +10,14 @@ rocksdb_cache_t *tuning_cache(void)
 {
     /* Messages are read once, in order, soon after they were written or long after: a cache pays
      * for filters, indexes and accounts, not for bodies. */
-    return rocksdb_cache_create_lru(64 * MIB);
+    rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(o, 64 * MIB);
+    /* Two parts, for a few threads. By default there are 64 of 1 MiB, and the index of one spill fills
+     * such a part: it goes, and is read again, each time that another block needs the room. */
+    rocksdb_lru_cache_options_set_num_shard_bits(o, 1);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(o);
+    rocksdb_lru_cache_options_destroy(o);
+    return cache;
 }
 
 rocksdb_options_t *tuning_db(enum tuning_recovery recovery, const char *own_log)
@@ -61,12 +68,26 @@ rocksdb_options_t *tuning_db(enum tuning_recovery recovery, const char *own_log)
     return o;
 }
 
-static void tables(rocksdb_options_t *o, rocksdb_cache_t *cache, bool whole_keys)
+/* The index of a merged file is many times what is read of it for one mailbox, and there is no limit to
+ * how large: it comes in pieces. That of a spill is of bounded size, and pinned as long as it is young. */
+static void index_in_pieces(rocksdb_block_based_table_options_t *t)
 {
+    rocksdb_block_based_options_set_index_type(
+        t, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(t, 1);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
+}
+
+static void tables(rocksdb_options_t *o, rocksdb_cache_t *cache, enum gw_space space, bool merged)
+{
+    bool whole_keys = space != GW_SPACE_MAILBOX;
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(t, cache);
-    /* Mailboxes are read in runs of some 300 bytes a record: larger blocks, smaller index. */
-    rocksdb_block_based_options_set_block_size(t, 16384);
+    /* Of a mailbox a sorted run has some records of 300 bytes each, and accounts and keys are read one by
+     * one: in a larger block most is somebody else's. Events are read in their order. */
+    rocksdb_block_based_options_set_block_size(t, space == GW_SPACE_EVENTS ? 16384 : 4096);
+    if (space == GW_SPACE_MAILBOX && merged)
+        index_in_pieces(t);
     /* Indexes and filters are charged to the cache too: memory stays within its limit. */
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
@@ -115,7 +136,7 @@ static void tune_mailbox(rocksdb_options_t *o)
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.05);
 }
 
-rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache)
+static rocksdb_options_t *space_options(enum gw_space space, rocksdb_cache_t *cache, bool merged)
 {
     rocksdb_options_t *o = rocksdb_options_create();
     /* What is stored is sealed, so it does not compress. */
@@ -124,6 +145,16 @@ rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache)
     rocksdb_options_set_write_buffer_size(o, 8 * MIB);
     if (space == GW_SPACE_MAILBOX)
         tune_mailbox(o);
-    tables(o, cache, space != GW_SPACE_MAILBOX);
+    tables(o, cache, space, merged);
     return o;
+}
+
+rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache)
+{
+    return space_options(space, cache, true);
+}
+
+rocksdb_options_t *tuning_spilled(enum gw_space space, rocksdb_cache_t *cache)
+{
+    return space_options(space, cache, false);
 }

@@ -16,6 +16,8 @@ enum tuning_recovery {
  * for the log of RocksDB itself; NULL: the directory of the database. */
 rocksdb_options_t *tuning_db(enum tuning_recovery recovery, const char *own_log);
 rocksdb_options_t *tuning_space(enum gw_space space, rocksdb_cache_t *cache);
+/* Of the sorted files that spills make for it. */
+rocksdb_options_t *tuning_spilled(enum gw_space space, rocksdb_cache_t *cache);
 rocksdb_cache_t *tuning_cache(void);
 
 #endif

@@ -33,8 +33,10 @@
 #define PASS_GATHER_BYTES_MAX (2u << 20)
 #define PASS_SETTLE_MAX       4096
 /* One spill: large, so that what is sorted once stays in few pieces. */
-#define SPILL_BYTES_MAX    (32u << 20)
-#define SPILL_MESSAGES_MAX (1u << 17)
+#define SPILL_BYTES_MAX    (128u << 20)
+#define SPILL_MESSAGES_MAX (1u << 19)
+/* By the first two bytes of a mailbox. */
+#define SPILL_BUCKETS (1u << 16)
 /* From how many messages on a sorted file is cheaper than a batch. */
 #define SPILL_FILE_MIN 2048
 /* The same of events, in bytes. Such files are never merged, so they must not be many: with less than
@@ -139,6 +141,7 @@ struct spill {
     atomic_bool asked, done; /* handed over, and back */
     int err;
     struct gw_pair *pairs; /* of whichever thread writes this spill, as is what follows */
+    size_t *bucket_ends;   /* SPILL_BUCKETS, while they are sorted */
     uint8_t *reseal_buf;
     struct vault_hand hand;
     uint64_t resealed, unkeyed; /* of this spill */

@@ -763,6 +763,62 @@ STORE_TEST(events_trimmed_at_any_step_of_a_spill_leave_nothing)
     }
 }
 
+/* ---- a spill of thousands ---- */
+
+#define MANY       4000u
+#define TWO_ALIKE  3000u    /* of them are of two mailboxes, whose ids begin with the same two bytes, */
+#define ALIKE(n)   ((n) % 2 * 65536)
+#define OTHERS     500u     /* and the rest of so many others */
+
+static unsigned mailbox_of_many(unsigned i)
+{
+    return i < TWO_ALIKE ? ALIKE(i) : 1 + i % OTHERS;
+}
+
+static void append_many_messages(struct rig *rig)
+{
+    static struct rig_segment g;
+    for (unsigned i = 0; i < MANY;) {
+        rig_segment_begin(&g);
+        for (unsigned end = i + 200; i < end; i++)
+            rig_message(&g, mailbox_of_many(i), i + 1, "one of many");
+        cr_assert_eq(rig_append(rig, &g, NULL), 0);
+    }
+}
+
+/* How many there are; each at a higher position than the one before. */
+static unsigned count_in_order(struct rig *rig, unsigned mailbox)
+{
+    static uint8_t run[512 << 10];
+    struct gw_store_request r = {
+        .op = GW_STORE_READ, .mailbox = rig_mailbox(mailbox), .data = run, .data_len = sizeof(run)};
+    struct gw_store_completion done;
+    cr_assert_eq(rig_call(rig, &r, &done), 0);
+    cr_assert_not(done.more);
+    uint64_t last = 0;
+    size_t off = 0;
+    unsigned n = 0;
+    const struct gw_record_head *record;
+    for (; (record = gw_record_next(run, done.len, &off)) != NULL; n++) {
+        cr_assert_gt(record->position, last);
+        last = record->position;
+        cr_assert_eq(mailbox_of_many((unsigned)last - 1), mailbox);
+    }
+    return n;
+}
+
+STORE_TEST(thousands_of_messages_are_spilled_in_order)
+{
+    append_many_messages(rig);
+    rig_spill(rig);
+    cr_assert_eq(rig_counter(gw_store_counters_storage(rig->store), "spilled"), MANY);
+    rig_kill(rig);
+    cr_assert_eq(count_in_order(rig, ALIKE(0)), TWO_ALIKE / 2);
+    cr_assert_eq(count_in_order(rig, ALIKE(1)), TWO_ALIKE / 2);
+    for (unsigned m = 1; m <= OTHERS; m++)
+        cr_assert_eq(count_in_order(rig, m), (MANY - TWO_ALIKE) / OTHERS);
+}
+
 STORE_TEST(a_follower_is_told_of_what_is_durable)
 {
     struct gw_store_completion done[4];
