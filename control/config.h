@@ -70,6 +70,8 @@ struct gw_config {
     uint32_t ping_timeout_s;        /* and ends the session without an answer; default 60 */
     uint32_t resume_timeout_s;      /* default 300; 0: streams cannot be resumed */
     uint32_t offline_accounts_max;  /* of the whole broker; default 262144 */
+    uint32_t roster_contacts_max; /* of one account; default 1000 */
+    uint32_t roster_bytes_max;    /* likewise; default 64 KiB */
     uint32_t repeats_max;           /* of the whole broker; default 1048576; 0: none are known */
     uint32_t repeat_window_s;       /* default 600 */
     bool delivered_when_handed_over; /* a client that answers neither SM nor ping: default true */

@@ -132,6 +132,10 @@ const struct setting config_settings[] = {
            "Messages that are remembered, the newest, to know those that their senders repeat because "
            "no acknowledgement came: they are acknowledged and not delivered again. 0: none."),
     NUMBER("xmpp", repeat_window_s, "600", 1, 86400, "Seconds for which they are."),
+    NUMBER("xmpp", roster_contacts_max, "1000", 0, 10000,
+           "Contacts that an account may have in its roster; more are refused."),
+    NUMBER("xmpp", roster_bytes_max, "65536", 1024, 131072,
+           "Bytes that an account's roster, the requests to it and its block list may take in all."),
 
     TEXT("store", store_engine, SETTING_STRING, false, "rocksdb", 32, engine_names,
          "Where messages and accounts are kept; mem is lost at the end of the process."),

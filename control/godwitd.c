@@ -159,6 +159,8 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
         .mailbox_share_percent = c->mailbox_share_percent,
         .mailbox_age_us = (uint64_t)c->mailbox_age_s * 1000000,
         .expire_before_us = &b->expire_before_us,
+        .roster_contacts_max = c->roster_contacts_max,
+        .roster_bytes_max = c->roster_bytes_max,
         .repeats_limit = c->repeats_max > 0 ? limit_of_lcore(c, c->repeats_max) : 0,
         .repeat_window_us = (uint64_t)c->repeat_window_s * 1000000,
         .scram_iterations = c->scram_iterations,

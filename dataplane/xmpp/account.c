@@ -9,10 +9,17 @@
 
 #define LOAD_BYTES (GW_ACCOUNT_PACKED_BYTES_MAX + GW_SMALL_OVERHEAD_BYTES)
 
+/* Rosters of accounts without sessions may take this part of the arena. */
+#define IDLE_ROSTERS_PART 8u
+
 static struct gw_bytes jid_of(const struct gw_lcore *l, const struct gw_home_account *a)
 {
-    bool inside = a->jid_len <= GW_HOME_JID_BYTES;
-    return gw_bytes(inside ? a->jid : gw_arena_ptr(l->arena, a->jid_block), a->jid_len);
+    return gw_home_account_jid(l, a);
+}
+
+static size_t roster_bytes(const struct gw_lcore *l, const struct gw_home_account *a)
+{
+    return a->roster_block != 0 ? gw_arena_block_bytes(l->arena, a->roster_block) : 0;
 }
 
 static uint32_t *bucket_of(const struct gw_lcore *l, uint64_t hash)
@@ -51,6 +58,7 @@ static void idle_remove(struct gw_lcore *l, uint32_t i)
         gw_home_account(l, a->idle_next)->idle_prev = a->idle_prev;
     else
         h->idle_tail = a->idle_prev;
+    h->idle_roster_bytes -= roster_bytes(l, a);
     a->idle = false;
 }
 
@@ -65,6 +73,7 @@ static void idle_append(struct gw_lcore *l, uint32_t i)
     else
         h->idle_head = i;
     h->idle_tail = i;
+    h->idle_roster_bytes += roster_bytes(l, a);
     a->idle = true;
 }
 
@@ -80,6 +89,7 @@ static void forget(struct gw_lcore *l, uint32_t i)
     if (a->jid_len > GW_HOME_JID_BYTES)
         gw_arena_put(l->arena, a->jid_block);
     gw_arena_put(l->arena, a->share_block);
+    gw_home_roster_free(l, a);
     gw_slab_free(&l->home->accounts, i);
 }
 
@@ -89,6 +99,16 @@ void gw_home_account_hold(struct gw_lcore *l, uint32_t i)
     idle_remove(l, i);
 }
 
+static void forget_rosters(struct gw_lcore *l, uint32_t newest)
+{
+    struct gw_home *h = l->home;
+    while (h->idle_roster_bytes > gw_arena_limit_bytes(l->arena) / IDLE_ROSTERS_PART &&
+           h->idle_head != newest) {
+        forget(l, h->idle_head);
+        GW_COUNT(l->home_count.accounts_evicted);
+    }
+}
+
 void gw_home_account_relax(struct gw_lcore *l, uint32_t i)
 {
     struct gw_home_account *a = gw_home_account(l, i);
@@ -96,8 +116,10 @@ void gw_home_account_relax(struct gw_lcore *l, uint32_t i)
         return;
     if (a->state == GW_ACCOUNT_MISSING)
         forget(l, i);
-    else if (!a->idle)
+    else if (!a->idle) {
         idle_append(l, i);
+        forget_rosters(l, i);
+    }
 }
 
 /* ---- loading ---- */
@@ -125,6 +147,18 @@ static void submit_load(struct gw_lcore *l, uint32_t i)
         .tag = gw_home_tag(GW_HOME_TAG_LOAD, i),
     };
     if (gw_store_submit(l->store, &rq) != 0)
+        load_retry(l, i);
+}
+
+static void submit_list(struct gw_lcore *l, uint32_t i)
+{
+    if (gw_home_list(l, i) != 0)
+        load_retry(l, i);
+}
+
+static void submit_write(struct gw_lcore *l, uint32_t i)
+{
+    if (gw_home_write(l, i) != 0)
         load_retry(l, i);
 }
 
@@ -217,6 +251,8 @@ static void drain_waits(struct gw_lcore *l, uint32_t i)
         if (a->wait_head == 0)
             a->wait_tail = 0;
         gw_slab_free(&h->waits, w);
+        if (!gw_home_account_is_ready(a)) /* its roster is being written */
+            break;
     }
     a->pending--;
     gw_home_account_relax(l, i);
@@ -242,6 +278,10 @@ unsigned gw_home_account_retry(struct gw_lcore *l)
         a->load_due = false;
         if (a->state == GW_ACCOUNT_LOADING)
             submit_load(l, i);
+        else if (a->state == GW_ACCOUNT_LISTING)
+            submit_list(l, i);
+        else if (a->state == GW_ACCOUNT_WRITING)
+            submit_write(l, i);
         else if (a->state == GW_ACCOUNT_FINDING)
             submit_find(l, i);
         else if (a->state == GW_ACCOUNT_COUNTING)
@@ -372,7 +412,8 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_stor
     if (rc == 0)
         rc = gw_account_unpack(plain.p, plain.len, &record);
     if (rc != 0) {
-        if (rc != -ENOENT)
+        a->damaged = rc != -ENOENT;
+        if (a->damaged)
             GW_COUNT(l->edge_count.accounts_damaged);
         wake(l, i, GW_ACCOUNT_MISSING);
         return;
@@ -381,8 +422,58 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t i, const struct gw_stor
     set_limits(l, a, record.messages_max, record.bytes_max);
     explicit_bzero(&record, sizeof(record));
     explicit_bzero(gw_arena_ptr(l->arena, a->load_block), LOAD_BYTES);
-    a->state = GW_ACCOUNT_FINDING;
-    submit_find(l, i);
+    a->state = GW_ACCOUNT_LISTING;
+    submit_list(l, i);
+}
+
+void gw_home_account_listed(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    if (a->state == GW_ACCOUNT_MISSING) {
+        wake(l, i, GW_ACCOUNT_MISSING);
+    } else if (gw_home_listed(l, i, c) != 0) {
+        submit_list(l, i);
+    } else if (a->found) {
+        wake(l, i, GW_ACCOUNT_READY);
+    } else {
+        a->state = GW_ACCOUNT_FINDING;
+        submit_find(l, i);
+    }
+}
+
+void gw_home_account_write(struct gw_lcore *l, uint32_t i)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    check(a->state == GW_ACCOUNT_READY && a->load_block != 0);
+    idle_remove(l, i);
+    a->state = GW_ACCOUNT_WRITING;
+    submit_write(l, i);
+}
+
+/* Somebody else has written it, a rotation of keys: it is read, and the post comes first again. */
+static void list_again(struct gw_lcore *l, uint32_t i, const struct gw_post *p)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    uint32_t w = gw_slab_alloc(&l->home->waits);
+    check(w != 0); /* as many as there are credits */
+    struct gw_home_wait *wait = gw_slab_at(&l->home->waits, w);
+    *wait = (struct gw_home_wait){.post = *p, .next = a->wait_head};
+    a->wait_head = w;
+    if (a->wait_tail == 0)
+        a->wait_tail = w;
+    a->state = GW_ACCOUNT_LISTING;
+    submit_list(l, i);
+}
+
+void gw_home_account_written(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    struct gw_post again;
+    bool gone = a->state == GW_ACCOUNT_MISSING;
+    if (gw_home_written(l, i, c, &again) == -ESTALE && !gone)
+        list_again(l, i, &again);
+    else
+        wake(l, i, gone ? GW_ACCOUNT_MISSING : GW_ACCOUNT_READY);
 }
 
 /* What was counted goes on being kept up where a sender could have more than its share. */
@@ -422,6 +513,7 @@ void gw_home_account_found(struct gw_lcore *l, uint32_t i, const struct gw_store
     }
     a->next_position = c->next;
     a->durable_end = c->next;
+    a->found = true;
     if (c->seq == c->next)
         wake(l, i, GW_ACCOUNT_READY);
     else if (c->more)

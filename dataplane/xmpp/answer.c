@@ -87,3 +87,14 @@ void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
                          write_refusal(l, gw_bytes_str(names[s->kind]), gw_stanza_id(s),
                                        gw_stanza_from(s), gw_stanza_to(s), why));
 }
+
+void gw_edge_result_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza *s)
+{
+    struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
+    gw_text_str(&t, "<iq type='result'");
+    put_attr(&t, "id", gw_stanza_id(s));
+    put_attr(&t, "from", gw_stanza_to(s));
+    put_attr(&t, "to", gw_stanza_from(s));
+    gw_text_str(&t, "/>");
+    gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_STANZA, gw_text_bytes(&t));
+}

@@ -8,6 +8,7 @@
     X(BAD_REQUEST, "bad-request", "modify")                                                        \
     X(FEATURE_NOT_IMPLEMENTED, "feature-not-implemented", "cancel")                                \
     X(INTERNAL_SERVER_ERROR, "internal-server-error", "cancel")                                    \
+    X(NOT_ACCEPTABLE, "not-acceptable", "modify")                                                  \
     X(ITEM_NOT_FOUND, "item-not-found", "cancel")                                                  \
     X(JID_MALFORMED, "jid-malformed", "modify")                                                    \
     X(NOT_ALLOWED, "not-allowed", "cancel")                                                        \

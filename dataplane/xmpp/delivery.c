@@ -107,6 +107,13 @@ static enum gw_taken take(struct gw_lcore *l, gw_conn c, const struct gw_post *p
     if (e->generation != p->conn.generation || e->state != GW_EDGE_BOUND)
         return GW_TAKEN_GONE;
     bool stored = p->deliver.position != 0;
+    if (p->deliver.lent == GW_LENT_ANSWER) { /* in its place among the answers */
+        const uint8_t *xml = gw_arena_ptr(l->arenas[p->owner], p->block);
+        gw_edge_answer_after(l, c, p->seq - 1, GW_ANSWER_STANZA,
+                             gw_bytes(xml + p->deliver.off, p->deliver.len));
+        gw_edge_mark_dirty(l, c);
+        return GW_TAKEN_OK;
+    }
     if (e->refusing && p->epoch == e->refused_epoch) /* nothing overtakes what was refused */
         return GW_TAKEN_NO_ROOM;
     if (!has_room(l, c, p->deliver.len)) {

@@ -126,7 +126,13 @@ static bool is_here(struct gw_lcore *l, const struct gw_post *p)
 /* The stanza's block comes back, with a refusal or not. */
 static void take_back(struct gw_lcore *l, const struct gw_post *p)
 {
+    if (p->conn.index == 0) { /* our home has sent it */
+        gw_arena_put(l->arena, p->block);
+        return;
+    }
     if (p->settle && is_here(l, p)) {
+        if (p->n != 0)
+            gw_edge_result_block(l, p->conn.index, gw_arena_ptr(l->arena, p->block));
         if (p->status != GW_CONDITION_NONE)
             gw_edge_refuse_block(l, p->conn.index, gw_arena_ptr(l->arena, p->block), p->status);
         gw_edge_settle(l, p->conn.index, p->seq);

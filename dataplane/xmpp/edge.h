@@ -314,6 +314,14 @@ void gw_edge_refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why);
 void gw_edge_refuse_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza *s,
                           enum gw_condition why);
 
+/* An empty result for an IQ that its home has dealt with. */
+void gw_edge_result_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza *s);
+
+/* iq_roster.c */
+/* The presence in l->xml, a subscription, on its way to the user's own home. */
+enum gw_handled gw_edge_ask_subscription(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type,
+                                         const struct gw_jid_text *to);
+
 /* iq.c */
 enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c);
 

@@ -106,6 +106,12 @@ void gw_home_store_done(struct gw_lcore *l, const struct gw_store_completion *c)
     case GW_HOME_TAG_RESUME:
         gw_home_record_read(l, index, c);
         break;
+    case GW_HOME_TAG_LIST:
+        gw_home_account_listed(l, index, c);
+        break;
+    case GW_HOME_TAG_WRITE:
+        gw_home_account_written(l, index, c);
+        break;
     case GW_HOME_TAG_SWEEP:
         gw_home_swept(l, c);
         break;

@@ -12,6 +12,7 @@
 #include "../../storage/event.h"
 #include "../base/slab.h"
 #include "bind.h"
+#include "contacts.h"
 #include "expiry.h"
 #include "post.h"
 #include "quota.h"
@@ -33,6 +34,8 @@
 /* X(upper): states of an account */
 #define GW_HOME_ACCOUNT_STATES(X)                                                                  \
     X(LOADING) /* its record is being read */                                                      \
+    X(LISTING) /* its roster is being read, for the first time or again */                         \
+    X(WRITING) /* its roster is being written: what changes it, or comes after, waits */           \
     X(FINDING) /* its mailbox's bounds are being read */                                           \
     X(COUNTING) /* what is in its mailbox is being counted, for the first time or again */         \
     X(READY)                                                                                       \
@@ -45,7 +48,7 @@ enum gw_home_account_state {
 };
 
 /* Longer ones get a block of the arena. */
-#define GW_HOME_JID_BYTES 48u
+#define GW_HOME_JID_BYTES 44u
 
 struct gw_home_account {
     uint32_t chain; /* next in its bucket; first: the slab's free link */
@@ -55,11 +58,14 @@ struct gw_home_account {
     bool idle : 1;
     bool load_due : 1; /* the store had no room for the request, or it must wait */
     bool stale : 1;    /* its record has changed since it was asked for */
+    bool found : 1;    /* its mailbox's bounds are known */
+    bool damaged : 1;  /* its own record does not open, or its roster: who is its contact is not known */
     uint32_t load_next;
     uint32_t pending; /* entries of the queue that name it */
     uint32_t sessions;    /* first */
     uint32_t wait_head, wait_tail;
     gw_block load_block;
+    gw_block roster_block; /* struct gw_home_roster, or 0: it has none */
     gw_block share_block; /* struct gw_share, or 0 while less waits than one sender's share */
     struct gw_quota_limits limits; /* its own or the configured ones */
     struct gw_quota quota;
@@ -89,6 +95,7 @@ struct gw_home_session {
     bool queued : 1;  /* on the list of reads to start */
     bool stalled : 1; /* its send queue is full; ROOM will come */
     bool sm : 1;
+    bool interested : 1; /* has asked for the roster: gets its changes (RFC 6121 section 2.1.6) */
     uint8_t transient_count;
     uint16_t in_flight; /* stored messages handed over, not delivered */
     uint16_t untaken;   /* of these, and before: posts that its edge has still to answer */
@@ -123,8 +130,6 @@ struct gw_home_read {
     uint8_t run[] __attribute__((aligned(64)));
 };
 
-/* What a DELIVER's block is, so that its TAKEN can be put to rest. In deliver.lent. */
-enum gw_lent { GW_LENT_STANZA, GW_LENT_READ, GW_LENT_TEXT };
 
 /* ---- the queue ---- */
 
@@ -186,6 +191,9 @@ struct gw_home {
     struct gw_read_slot reads[GW_READS_UNDER_WAY];
     uint32_t read_head, read_tail; /* sessions whose mailbox is to be read */
     struct gw_home_expiry expiry;  /* the first lcore's */
+    struct gw_outbox outbox;
+    uint64_t push_number;
+    size_t idle_roster_bytes; /* of accounts that may be forgotten */
 };
 
 int gw_home_open(struct gw_lcore *l, enum gw_region_pages pages);
@@ -226,6 +234,8 @@ enum gw_home_tag {
     GW_HOME_TAG_KEEP,   /* index: block of a struct gw_resumption */
     GW_HOME_TAG_RESUME, /* index: block of a struct gw_resume_read */
     GW_HOME_TAG_SWEEP,
+    GW_HOME_TAG_LIST,  /* index: account */
+    GW_HOME_TAG_WRITE, /* index: account */
 };
 
 static inline uint64_t gw_home_tag(enum gw_home_tag what, uint32_t index)
@@ -274,6 +284,25 @@ static inline bool gw_session_claims(const struct gw_home_session *s, uint64_t p
     return gw_session_reads(s) || (s->available && position >= s->own_from);
 }
 
+static inline struct gw_bytes gw_home_account_jid(const struct gw_lcore *l,
+                                                  const struct gw_home_account *a)
+{
+    bool inside = a->jid_len <= GW_HOME_JID_BYTES;
+    return gw_bytes(inside ? a->jid : gw_arena_ptr(l->arena, a->jid_block), a->jid_len);
+}
+
+/* Whether posts for it can be dealt with now. */
+static inline bool gw_home_account_is_ready(const struct gw_home_account *a)
+{
+    return a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_MISSING;
+}
+
+/* Whether all is known of it, even if something is being counted or written now. */
+static inline bool gw_home_account_is_known(const struct gw_home_account *a)
+{
+    return a->state != GW_ACCOUNT_MISSING && a->found;
+}
+
 /* What quotas go by. */
 static inline uint32_t gw_home_now_s(const struct gw_lcore *l)
 {
@@ -293,6 +322,12 @@ void gw_home_account_loaded(struct gw_lcore *l, uint32_t account, const struct g
 void gw_home_account_found(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
 void gw_home_account_counted(struct gw_lcore *l, uint32_t account,
                              const struct gw_store_completion *c);
+/* Its roster was read, or written. */
+void gw_home_account_listed(struct gw_lcore *l, uint32_t account, const struct gw_store_completion *c);
+void gw_home_account_written(struct gw_lcore *l, uint32_t account,
+                             const struct gw_store_completion *c);
+/* Write the change that its load_block holds: until that is done it is WRITING. */
+void gw_home_account_write(struct gw_lcore *l, uint32_t account);
 /* Have the store count its mailbox, and what this sender has there, because of a record of that many
  * bytes; until then it is not READY. False: no memory. */
 bool gw_home_account_recount(struct gw_lcore *l, uint32_t account, uint16_t mark, uint32_t bytes);

@@ -14,7 +14,8 @@ static const struct gw_iq_handler handlers[] = {
 #define ROW(who, what, n, ns) .whom = who, .type = GW_TYPE_##what, BYTES(n), BYTES(ns)
 #define EITHER                (GW_IQ_OWN | GW_IQ_SERVER)
     {ROW(EITHER, GET, "ping", "urn:xmpp:ping"), .answer = gw_iq_empty},
-    {ROW(GW_IQ_OWN, GET, "query", "jabber:iq:roster"), .answer = gw_iq_roster},
+    {ROW(GW_IQ_OWN, GET, "query", "jabber:iq:roster"), .begin = gw_iq_roster_get},
+    {ROW(GW_IQ_OWN, SET, "query", "jabber:iq:roster"), .begin = gw_iq_roster_set},
     {ROW(EITHER, GET, "query", "http://jabber.org/protocol/disco#info"), .answer = gw_iq_disco_info},
     {ROW(EITHER, GET, "query", "http://jabber.org/protocol/disco#items"),
      .answer = gw_iq_disco_items},

@@ -16,12 +16,6 @@ void gw_iq_version(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
                           "<version>" GW_VERSION "</version></query>"));
 }
 
-void gw_iq_roster(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
-{
-    (void)q;
-    gw_edge_result(l, c, GW_LIT("<query xmlns='jabber:iq:roster'/>"));
-}
-
 void gw_iq_no_vcard(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
 {
     (void)q;

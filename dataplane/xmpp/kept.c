@@ -297,7 +297,7 @@ void gw_home_record_read(struct gw_lcore *l, gw_block block, const struct gw_sto
     const struct gw_bind *b = gw_arena_ptr(l->arenas[rr->post.owner], rr->post.block);
     struct gw_home_account *a = gw_home_account(l, rr->account);
     uint32_t account = rr->account;
-    bool ready = a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_COUNTING;
+    bool ready = gw_home_account_is_known(a);
     int rc = ready && !gw_home_resumption_ended(l, &b->name) ? 0 : -ENOENT;
     if (rc == 0 && !gw_home_is_resumable(l, a, &b->name)) /* it may have come back twice */
         rc = restore(l, rr, c);

@@ -43,6 +43,7 @@ struct gw_xmpp_config {
     unsigned mailbox_share_percent; /* of one sender; 0, 100: all of it */
     uint64_t mailbox_age_us;
     const _Atomic uint64_t *expire_before_us; /* see expiry.h; NULL: nothing ever expires */
+    uint32_t roster_contacts_max, roster_bytes_max; /* of one account */
     uint32_t repeats_limit;    /* messages that this lcore remembers, to know repeated ones; 0: none */
     uint64_t repeat_window_us; /* for so long */
     uint32_t scram_iterations; /* announced for unknown users */
@@ -119,7 +120,13 @@ struct gw_edge_counters {
     X(session_write_errors, "session records that the store did not take at once")                 \
     X(sessions_swept, "session records of a start before removed: nobody has come back")           \
     X(conflicts, "sessions replaced by a newer one with the same resource")                        \
-    X(accounts_evicted, "idle accounts forgotten to make room")
+    X(accounts_evicted, "idle accounts forgotten to make room")                                   \
+    X(roster_writes, "rosters made durable")                                                       \
+    X(roster_write_errors, "roster changes refused: the store failed")                             \
+    X(roster_refused, "roster changes refused: against a limit")                                   \
+    X(rosters_damaged, "rosters that did not open")                                                \
+    X(requests_dropped, "subscription requests dropped: too many wait for an answer")              \
+    X(outbox_dropped, "presence and subscriptions to others dropped: no memory, or too many wait")
 
 struct gw_home_counters {
     GW_HOME_COUNTERS(GW_COUNTER_FIELD)

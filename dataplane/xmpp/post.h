@@ -27,6 +27,8 @@ enum gw_post_op {
     GW_POST_BIND = 1,  /* block: struct gw_bind; conn -> BOUND */
     GW_POST_STANZA,    /* block: struct gw_stanza, lent; conn, seq -> RETURN (after SETTLED) */
     GW_POST_PRESENCE,  /* session; block: struct gw_stanza of the user's own presence -> RETURN */
+    GW_POST_ASK,       /* session; block: struct gw_stanza of what the user asks of its own account
+                          (enum gw_ask); conn, seq -> RETURN, and an answer before it as DELIVER */
     GW_POST_DELIVERED, /* session, n, positions[] -> DONE */
     GW_POST_ROOM,      /* session: its send queue has room again -> DONE */
     GW_POST_SM,        /* session enables stream management; n: resumable, if it can be -> ENABLED */
@@ -40,7 +42,8 @@ enum gw_post_op {
     GW_POST_COUNTED, /* conn, seq: durable */
     GW_POST_RESUMED, /* conn, session, seq: h; status: enum gw_resumed; block back, filled in */
     GW_POST_SETTLED, /* conn, seq, status: stanza durable or refused. No credit: RETURN brings it */
-    GW_POST_RETURN,  /* conn, seq, status, settle: the block comes back; settle: also settles seq */
+    GW_POST_RETURN,  /* conn, seq, status, settle: the block comes back; settle: also settles seq; n: with
+                        an empty result. Without a conn: of a stanza that a home has sent */
     GW_POST_DONE,    /* the block of an UNBIND back */
     /* ---- home to edge, one `down` credit each -> TAKEN ---- */
     GW_POST_DELIVER, /* conn, session, epoch; block lent, off, len; position (0: not stored) */
@@ -61,6 +64,14 @@ enum gw_taken {
     GW_TAKEN_OK,
     GW_TAKEN_NO_ROOM, /* not taken: its send queue is full; ROOM will follow */
     GW_TAKEN_GONE,    /* not taken: the connection has ended */
+};
+
+/* What a DELIVER's block is, so that its TAKEN can be put to rest. In deliver.lent. */
+enum gw_lent {
+    GW_LENT_STANZA,
+    GW_LENT_READ,
+    GW_LENT_TEXT,
+    GW_LENT_ANSWER, /* text too: the answer to the stanza seq of the client, never refused */
 };
 
 /* Index and generation of a connection or session on a lcore: a stale one is recognised. */

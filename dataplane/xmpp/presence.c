@@ -70,10 +70,13 @@ static enum gw_handled directed_presence(struct gw_lcore *l, gw_conn c, enum gw_
 {
     if (!gw_domain_is_served(l->cfg, gw_jid_domain(to)))
         return gw_edge_settle_here(l, c, GW_CONDITION_REMOTE_SERVER_NOT_FOUND);
+    bool subscribes = type >= GW_TYPE_SUBSCRIBE && type <= GW_TYPE_UNSUBSCRIBED;
     if (to->local_len == 0) /* the server has no use for it: RFC 6121 section 4.6 */
         return gw_edge_settle_here(l, c, GW_CONDITION_NONE);
-    if (type == GW_TYPE_SUBSCRIPTION)
-        return gw_edge_settle_here(l, c, GW_CONDITION_FEATURE_NOT_IMPLEMENTED);
+    if (subscribes)
+        return gw_edge_ask_subscription(l, c, type, to);
+    if (type == GW_TYPE_PROBE) /* the server's to send: section 4.3 */
+        return gw_edge_settle_here(l, c, GW_CONDITION_NONE);
     struct gw_stanza_form f = {.kind = GW_STANZA_PRESENCE, .type = type};
     return gw_edge_route(l, c, to, &f);
 }

@@ -235,6 +235,10 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
     struct gw_stanza *s = gw_post_stanza(l, p);
     struct gw_home_account *a = gw_home_account(l, account);
     s->lent = 0;
+    if (s->type >= GW_TYPE_SUBSCRIBE && s->type <= GW_TYPE_PROBE) {
+        gw_home_asked(l, account, p);
+        return true;
+    }
     if (a->state == GW_ACCOUNT_MISSING) {
         GW_COUNT(l->home_count.refused_unknown);
         bool silent = s->kind == GW_STANZA_PRESENCE; /* RFC 6121 section 8.5.1 */
@@ -272,6 +276,14 @@ bool gw_home_accept(struct gw_lcore *l, uint32_t account, struct gw_post *p)
 {
     if (p->op == GW_POST_RESUME)
         return gw_home_resume(l, account, p);
+    if (p->op == GW_POST_PRESENCE) {
+        (void)gw_home_enqueue(l, account, p);
+        return true;
+    }
+    if (p->op == GW_POST_ASK) {
+        gw_home_ask(l, account, p);
+        return true;
+    }
     if (p->op != GW_POST_BIND)
         return accept_stanza(l, account, p);
     gw_home_bind(l, account, p);
@@ -283,6 +295,10 @@ static uint32_t account_of(struct gw_lcore *l, const struct gw_post *p)
     if (p->op == GW_POST_STANZA) {
         const struct gw_stanza *s = gw_post_stanza(l, p);
         return gw_home_account_get(l, gw_stanza_to_bare(s), s->to_hash);
+    }
+    if (p->op == GW_POST_ASK) {
+        struct gw_bytes from = gw_stanza_from_bare(gw_post_stanza(l, p));
+        return gw_home_account_get(l, from, gw_home_hash(l, from));
     }
     const struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
     struct gw_bytes bare = gw_bytes(b->text, b->bare_len);
@@ -304,8 +320,7 @@ static bool with_account(struct gw_lcore *l, struct gw_post *p)
         return true;
     }
     struct gw_home_account *a = gw_home_account(l, i);
-    bool ready = a->state == GW_ACCOUNT_READY || a->state == GW_ACCOUNT_MISSING;
-    if (ready && a->wait_head == 0) {
+    if (gw_home_account_is_ready(a) && a->wait_head == 0) {
         if (gw_home_accept(l, i, p))
             return true;
         if (a->state != GW_ACCOUNT_COUNTING)
@@ -342,10 +357,14 @@ static bool delivered(struct gw_lcore *l, struct gw_post *p)
 static void own_presence(struct gw_lcore *l, struct gw_post *p)
 {
     uint32_t i = gw_home_session_find(l, p->session);
-    if (i == 0)
+    uint32_t account = i != 0 ? gw_home_session(l, i)->account : 0;
+    const struct gw_home_account *a = account != 0 ? gw_home_account(l, account) : NULL;
+    if (a == NULL)
         gw_home_return(l, p, true, GW_CONDITION_NONE);
-    else
-        (void)gw_home_enqueue(l, gw_home_session(l, i)->account, p);
+    else if (gw_home_account_is_ready(a) && a->wait_head == 0)
+        (void)gw_home_enqueue(l, account, p);
+    else /* behind what the user has asked before */
+        gw_home_account_wait(l, account, p);
 }
 
 /* False: it must wait for room in a segment. */
@@ -355,6 +374,7 @@ static bool deal_with(struct gw_lcore *l, struct gw_post *p)
     case GW_POST_BIND:
     case GW_POST_RESUME:
     case GW_POST_STANZA:
+    case GW_POST_ASK:
         return with_account(l, p);
     case GW_POST_DELIVERED:
         return delivered(l, p);
@@ -407,6 +427,7 @@ unsigned gw_home_work(struct gw_lcore *l)
     n += gw_home_start_reads(l);
     n += gw_home_expire(l);
     n += gw_home_resume_work(l);
+    n += gw_home_send_out(l);
     return n + gw_home_drain(l);
 }
 

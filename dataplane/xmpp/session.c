@@ -416,6 +416,9 @@ void gw_home_taken(struct gw_lcore *l, struct gw_post *p)
     if (p->block == 0)
         return;
     switch ((enum gw_lent)p->deliver.lent) {
+    case GW_LENT_ANSWER:
+        gw_arena_put(l->arena, p->block);
+        break;
     case GW_LENT_TEXT:
         if (p->n != 0)
             GW_COUNT(l->home_count.transient_dropped);

@@ -132,8 +132,9 @@ static void put_strings(struct gw_text *t, struct gw_stanza *s, const struct gw_
         gw_text_put(t, gw_bytes("", 1));
 }
 
-/* False: the block is too small. */
-static bool build_into(struct gw_lcore *l, const struct gw_stanza_form *f, gw_block b)
+/* All but what is sealed: *t goes on there. */
+static struct gw_stanza *begin(struct gw_lcore *l, const struct gw_stanza_form *f, gw_block b,
+                               struct gw_text *t)
 {
     struct gw_stanza *s = gw_arena_ptr(l->arena, b);
     *s = (struct gw_stanza){
@@ -147,10 +148,34 @@ static bool build_into(struct gw_lcore *l, const struct gw_stanza_form *f, gw_bl
         .to_hash = f->to_hash,
         .fingerprint = f->fingerprint,
     };
-    struct gw_text t = gw_text(s, gw_arena_block_bytes(l->arena, b));
-    t.len = sizeof(*s);
-    put_strings(&t, s, f);
+    *t = gw_text(s, gw_arena_block_bytes(l->arena, b));
+    t->len = sizeof(*s);
+    put_strings(t, s, f);
+    return s;
+}
 
+gw_block gw_stanza_build_text(struct gw_lcore *l, const struct gw_stanza_form *f, struct gw_bytes a,
+                              struct gw_bytes b)
+{
+    size_t need = sizeof(struct gw_stanza) + 8 + f->to.len + f->from.len + f->id.len + a.len + b.len;
+    gw_block block = need <= GW_ARENA_BLOCK_BYTES_MAX ? gw_arena_get(l->arena, need) : 0;
+    struct gw_text t;
+    if (block == 0)
+        return 0;
+    struct gw_stanza *s = begin(l, f, block, &t);
+    s->xml_off = (uint32_t)t.len;
+    gw_text_put(&t, a);
+    gw_text_put(&t, b);
+    check(!t.full);
+    s->xml_len = (uint32_t)t.len - s->xml_off;
+    return block;
+}
+
+/* False: the block is too small. */
+static bool build_into(struct gw_lcore *l, const struct gw_stanza_form *f, gw_block b)
+{
+    struct gw_text t;
+    struct gw_stanza *s = begin(l, f, b, &t);
     struct gw_bytes resource = resource_of(f);
     s->sealed_off = (uint32_t)t.len;
     struct gw_stored_meta meta = {.accepted_us = l->wall_us,

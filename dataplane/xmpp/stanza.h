@@ -27,7 +27,11 @@ enum gw_stanza_type {
     /* presence */
     GW_TYPE_AVAILABLE,
     GW_TYPE_UNAVAILABLE,
-    GW_TYPE_SUBSCRIPTION, /* subscribe, subscribed, unsubscribe, unsubscribed, probe */
+    GW_TYPE_SUBSCRIBE, /* and in the order of enum gw_sub_kind: */
+    GW_TYPE_SUBSCRIBED,
+    GW_TYPE_UNSUBSCRIBE,
+    GW_TYPE_UNSUBSCRIBED,
+    GW_TYPE_PROBE,
     /* iq */
     GW_TYPE_GET,
     GW_TYPE_SET,
@@ -40,6 +44,14 @@ enum gw_stanza_type {
 #define GW_STANZA_STORE     0x01 /* goes through the mailbox */
 #define GW_STANZA_RECEIVED  0x02 /* carries a XEP-0184 receipt for ref id */
 #define GW_STANZA_DISPLAYED 0x04 /* carries a XEP-0333 displayed marker for ref id */
+
+/* What a user asks of its own account: the flags of a stanza in GW_POST_ASK. */
+enum gw_ask {
+    GW_ASK_SUBSCRIPTION = 0x10, /* apart from GW_STANZA_*: a presence of the type that says which, for the contact in `to` */
+    GW_ASK_ROSTER_GET,  /* xml: "=" and the version that the client has, if it has one */
+    GW_ASK_ROSTER_SET,  /* xml: a roster (roster.h) of one item */
+    GW_ASK_ROSTER_REMOVE,
+};
 
 #define GW_STANZA_ID_BYTES_MAX 1024 /* of a stanza's id attribute, unescaped */
 
@@ -127,6 +139,11 @@ struct gw_stanza_form {
 /* Rewrite the parsed stanza in l->xml into a new block: from and to stamped, elements that only the
  * server may add stripped, room for the stanza-id left. 0 when the arena is full. */
 gw_block gw_stanza_build(struct gw_lcore *l, const struct gw_stanza_form *f);
+
+/* A stanza whose bytes are given, in two pieces: as it leaves, or for a home alone. 0 when the arena is
+ * full. */
+gw_block gw_stanza_build_text(struct gw_lcore *l, const struct gw_stanza_form *f, struct gw_bytes a,
+                              struct gw_bytes b);
 
 /* Writes the 32 hex digits of XEP-0359's id for (mailbox, position) where the edge left room. */
 void gw_stanza_set_id(struct gw_lcore *l, struct gw_stanza *s, const struct gw_mailbox_id *mailbox);

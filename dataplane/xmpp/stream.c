@@ -52,7 +52,8 @@ static void put_session_features(const struct gw_lcore *l, struct gw_text *t)
 {
     gw_text_str(t, "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
                    "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>"
-                   "<sm xmlns='urn:xmpp:sm:3'/>");
+                   "<sm xmlns='urn:xmpp:sm:3'/>"
+                   "<ver xmlns='urn:xmpp:features:rosterver'/>");
     put_limits(l, t, l->cfg->stanza_bytes_max, l->cfg->ping_after_us + l->cfg->ping_timeout_us);
 }
 

@@ -160,6 +160,8 @@ static void open_cores(struct broker *b)
                  .mailbox_age_us = b->cfg.mailbox_age_us,
                  .expire_before_us = &b->expire_before_us,
                  .mailbox_share_percent = b->cfg.mailbox_share_percent,
+                 .roster_contacts_max = 16,
+                 .roster_bytes_max = 4096,
                  .repeats_limit = REPEATS_MAX,
                  .repeat_window_us = REPEAT_WINDOW_US,
                  .scram_iterations = GW_SCRAM_ITERATIONS_MIN,
