@@ -162,9 +162,9 @@ void gw_home_append_event(struct gw_lcore *l, const struct gw_event *e)
     check(gw_event_pack(h->events, GW_EVENTS_BYTES, &h->events_len, e));
 }
 
-static struct gw_event stored_event(const struct gw_stanza *s)
+static void stored_event(struct gw_event *e, const struct gw_stanza *s)
 {
-    return (struct gw_event){
+    *e = (struct gw_event){
         .kind = GW_EVENT_STORED,
         .time_us = s->accepted_us,
         .position = s->position,
@@ -176,9 +176,9 @@ static struct gw_event stored_event(const struct gw_stanza *s)
 }
 
 /* The stanza answers an earlier one: its sender was the recipient there. */
-static struct gw_event answer_event(const struct gw_stanza *s)
+static void answer_event(struct gw_event *e, const struct gw_stanza *s)
 {
-    return (struct gw_event){
+    *e = (struct gw_event){
         .kind = s->flags & GW_STANZA_RECEIVED ? GW_EVENT_RECEIVED : GW_EVENT_DISPLAYED,
         .time_us = s->accepted_us,
         .from = gw_stanza_to_bare(s),
@@ -187,9 +187,9 @@ static struct gw_event answer_event(const struct gw_stanza *s)
     };
 }
 
-static struct gw_event repeated_event(const struct gw_stanza *s)
+static void repeated_event(struct gw_event *e, const struct gw_stanza *s)
 {
-    return (struct gw_event){
+    *e = (struct gw_event){
         .kind = GW_EVENT_REPEATED,
         .time_us = s->accepted_us,
         .from = gw_stanza_from_bare(s),
@@ -205,10 +205,11 @@ static bool is_answer(const struct gw_stanza *s)
 
 size_t gw_home_message_event_len(const struct gw_stanza *s)
 {
-    struct gw_event e = stored_event(s);
+    struct gw_event e;
+    stored_event(&e, s);
     size_t len = gw_event_packed_len(&e);
     if (is_answer(s)) {
-        e = answer_event(s);
+        answer_event(&e, s);
         len += gw_event_packed_len(&e);
     }
     return len;
@@ -216,13 +217,15 @@ size_t gw_home_message_event_len(const struct gw_stanza *s)
 
 size_t gw_home_repeated_event_len(const struct gw_stanza *s)
 {
-    struct gw_event e = repeated_event(s);
+    struct gw_event e;
+    repeated_event(&e, s);
     return gw_event_packed_len(&e);
 }
 
 void gw_home_append_repeated(struct gw_lcore *l, const struct gw_stanza *s)
 {
-    struct gw_event e = repeated_event(s);
+    struct gw_event e;
+    repeated_event(&e, s);
     gw_home_append_event(l, &e);
 }
 
@@ -262,11 +265,12 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
     uint8_t *aad = next_aad(l);
     gw_record_aad(aad, &a->identity, r->position, GW_RECORD_MESSAGE, false);
     seal_later(l, r, aad, (const uint8_t *)s + s->sealed_off);
-    struct gw_event e = stored_event(s);
+    struct gw_event e;
+    stored_event(&e, s);
     e.mailbox = mailbox;
     gw_home_append_event(l, &e);
     if (is_answer(s)) {
-        e = answer_event(s);
+        answer_event(&e, s);
         gw_home_append_event(l, &e);
     }
 }
