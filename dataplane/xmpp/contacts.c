@@ -57,6 +57,14 @@ int gw_home_list(struct gw_lcore *l, uint32_t i)
     return gw_store_submit(l->store, &rq);
 }
 
+/* Those that are blocked come first. */
+static void roster_changed(const struct gw_lcore *l, struct gw_home_account *a)
+{
+    struct gw_roster_entry e;
+    size_t at = 0;
+    a->blocks = gw_roster_next(gw_home_roster(l, a), &at, &e) && (e.flags & GW_ROSTER_BLOCKED) != 0;
+}
+
 /* The roster that these bytes are, beside its account. 0, or negative errno. */
 static int keep(struct gw_lcore *l, struct gw_home_account *a, struct gw_bytes plain,
                 uint64_t version)
@@ -96,6 +104,7 @@ int gw_home_listed(struct gw_lcore *l, uint32_t i, const struct gw_store_complet
                            gw_arena_ptr(l->arena, a->load_block), c->len, &plain);
     if (rc == 0)
         rc = keep(l, a, plain, c->seq);
+    roster_changed(l, a);
     a->damaged = rc != 0 && rc != -ENOENT;
     if (a->damaged)
         GW_COUNT(l->home_count.rosters_damaged);
@@ -414,10 +423,11 @@ static void take_next(struct gw_lcore *l, struct gw_home_account *a, gw_block ne
     gw_home_roster_free(l, a);
     if (version == 0) {
         gw_arena_put(l->arena, next);
-        return;
+    } else {
+        roster_at(l, next)->version = version;
+        a->roster_block = next;
     }
-    roster_at(l, next)->version = version;
-    a->roster_block = next;
+    roster_changed(l, a);
 }
 
 int gw_home_written(struct gw_lcore *l, uint32_t i, const struct gw_store_completion *c,

@@ -14,6 +14,7 @@
 #include "bind.h"
 #include "contacts.h"
 #include "expiry.h"
+#include "fanout.h"
 #include "post.h"
 #include "quota.h"
 #include "repeats.h"
@@ -59,6 +60,7 @@ struct gw_home_account {
     bool load_due : 1; /* the store had no room for the request, or it must wait */
     bool stale : 1;    /* its record has changed since it was asked for */
     bool found : 1;    /* its mailbox's bounds are known */
+    bool blocks : 1;   /* its block list names somebody */
     bool damaged : 1;  /* its own record does not open, or its roster: who is its contact is not known */
     uint32_t load_next;
     uint32_t pending; /* entries of the queue that name it */
@@ -109,17 +111,11 @@ struct gw_home_session {
     gw_block jid_block; /* full JID */
     uint16_t jid_len, bare_len;
     gw_block presence; /* struct gw_home_text: its last available presence */
+    gw_block fanout;   /* struct gw_fanout while contacts have still to hear of it */
+    gw_block directed; /* struct gw_home_text: who has had directed presence */
     gw_block transient_head, transient_tail;
     gw_block resume_block; /* struct gw_resumption, or 0: its stream cannot be resumed */
     struct gw_tcp_tuple tuple;
-};
-
-/* Some bytes of the home's own: presences, transients. */
-struct gw_home_text {
-    uint64_t behind; /* of one that waits: the stored messages below this position came before it */
-    gw_block next;
-    uint32_t len;
-    char text[];
 };
 
 /* A mailbox read: its block starts with this, the run of records follows. */
@@ -192,6 +188,7 @@ struct gw_home {
     uint32_t read_head, read_tail; /* sessions whose mailbox is to be read */
     struct gw_home_expiry expiry;  /* the first lcore's */
     struct gw_outbox outbox;
+    struct gw_fanout_queue fanout;
     uint64_t push_number;
     size_t idle_roster_bytes; /* of accounts that may be forgotten */
 };

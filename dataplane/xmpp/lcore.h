@@ -125,6 +125,12 @@ struct gw_edge_counters {
     X(roster_write_errors, "roster changes refused: the store failed")                             \
     X(roster_refused, "roster changes refused: against a limit")                                   \
     X(rosters_damaged, "rosters that did not open")                                                \
+    X(fanouts, "sessions whose presence goes to their contacts")                                   \
+    X(fanouts_replaced, "of these, presences that changed while they went")                        \
+    X(fanouts_paced, "passes in which none went on: too many stanzas wait for credits")            \
+    X(fanouts_dropped, "presences not told to contacts: no memory")                                \
+    X(directed_dropped, "directed presences whose end is not told: no room to remember them")      \
+    X(probes, "presence probes sent")                                                              \
     X(requests_dropped, "subscription requests dropped: too many wait for an answer")              \
     X(outbox_dropped, "presence and subscriptions to others dropped: no memory, or too many wait")
 

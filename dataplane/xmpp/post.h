@@ -29,6 +29,8 @@ enum gw_post_op {
     GW_POST_PRESENCE,  /* session; block: struct gw_stanza of the user's own presence -> RETURN */
     GW_POST_ASK,       /* session; block: struct gw_stanza of what the user asks of its own account
                           (enum gw_ask); conn, seq -> RETURN, and an answer before it as DELIVER */
+    GW_POST_DIRECTED,  /* session; block: struct gw_home_text of a JID that gets directed presence; n: or,
+                          when 0, that it is unavailable -> DONE */
     GW_POST_DELIVERED, /* session, n, positions[] -> DONE */
     GW_POST_ROOM,      /* session: its send queue has room again -> DONE */
     GW_POST_SM,        /* session enables stream management; n: resumable, if it can be -> ENABLED */
@@ -79,6 +81,14 @@ struct gw_ref {
     uint32_t index;
     uint16_t generation;
     uint16_t lcore;
+};
+
+/* Some bytes of the home's own: presences, transients. */
+struct gw_home_text {
+    uint64_t behind; /* of one that waits: the stored messages below this position came before it */
+    gw_block next;
+    uint32_t len;
+    char text[];
 };
 
 #define GW_POST_POSITIONS_MAX 4

@@ -32,6 +32,8 @@ static enum gw_handled own_presence(struct gw_lcore *l, gw_conn c, enum gw_stanz
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     int8_t priority;
+    if (l->xml->nodes[0].raw.len > GW_PRESENCE_BYTES_MAX)
+        return gw_edge_settle_here(l, c, GW_CONDITION_POLICY_VIOLATION);
     if (!read_priority(l, &priority))
         return gw_edge_settle_here(l, c, GW_CONDITION_BAD_REQUEST);
     unsigned home = gw_home_of(l, gw_edge_bare(l, c));
@@ -65,6 +67,47 @@ static enum gw_handled own_presence(struct gw_lcore *l, gw_conn c, enum gw_stanz
     return GW_HANDLED;
 }
 
+/* The user's home tells who has had it when the session ends (RFC 6121 section 4.6.3). The caller has seen
+ * to the credit. False: no memory. */
+static bool remember_directed(struct gw_lcore *l, gw_conn c, bool available,
+                              const struct gw_jid_text *to)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    struct gw_bytes jid = gw_jid_full(to);
+    gw_block b = gw_arena_get(l->arena, sizeof(struct gw_home_text) + jid.len);
+    if (b == 0)
+        return false;
+    struct gw_home_text *t = gw_arena_ptr(l->arena, b);
+    *t = (struct gw_home_text){.len = (uint32_t)jid.len};
+    memcpy(t->text, jid.p, jid.len);
+    struct gw_post p = {.op = GW_POST_DIRECTED, .n = available, .session = e->session, .block = b,
+                        .owner = (uint8_t)l->index};
+    gw_post_up(l, e->session.lcore, &p);
+    return true;
+}
+
+/* To somebody else, for whom there may have to be two credits. */
+static enum gw_handled send_directed(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type,
+                                     const struct gw_jid_text *to)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    unsigned home = e->session.lcore;
+    struct gw_stanza_form f = {.kind = GW_STANZA_PRESENCE, .type = type};
+    bool shows = type == GW_TYPE_AVAILABLE || type == GW_TYPE_UNAVAILABLE;
+    if (!shows || gw_bytes_eq(gw_jid_bare(to), gw_edge_bare(l, c)))
+        return gw_edge_route(l, c, to, &f);
+    if (!gw_edge_has_credit(l, c, gw_home_of(l, gw_jid_bare(to))))
+        return GW_HANDLE_LATER;
+    if (gw_post_up_room(l, home) < 2) {
+        gw_edge_pause(l, c, GW_PAUSE_CREDIT);
+        return GW_HANDLE_LATER;
+    }
+    enum gw_handled handled = gw_edge_route(l, c, to, &f);
+    if (handled == GW_HANDLED && !remember_directed(l, c, type == GW_TYPE_AVAILABLE, to))
+        GW_COUNT(l->edge_count.out_of_memory);
+    return handled;
+}
+
 static enum gw_handled directed_presence(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type,
                                          const struct gw_jid_text *to)
 {
@@ -77,8 +120,7 @@ static enum gw_handled directed_presence(struct gw_lcore *l, gw_conn c, enum gw_
         return gw_edge_ask_subscription(l, c, type, to);
     if (type == GW_TYPE_PROBE) /* the server's to send: section 4.3 */
         return gw_edge_settle_here(l, c, GW_CONDITION_NONE);
-    struct gw_stanza_form f = {.kind = GW_STANZA_PRESENCE, .type = type};
-    return gw_edge_route(l, c, to, &f);
+    return send_directed(l, c, type, to);
 }
 
 enum gw_handled gw_edge_presence(struct gw_lcore *l, gw_conn c)

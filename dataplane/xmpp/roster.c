@@ -103,11 +103,10 @@ bool gw_roster_blocks(struct gw_bytes roster, struct gw_bytes full, struct gw_by
     struct gw_roster_entry e;
     const uint8_t *at_sign = memchr(bare.p, '@', bare.len);
     size_t local = at_sign != NULL ? (size_t)(at_sign - bare.p) + 1 : 0;
-    for (size_t at = 0; gw_roster_next(roster, &at, &e);)
-        if ((e.flags & GW_ROSTER_BLOCKED) != 0 &&
-            (gw_bytes_eq(e.jid, full) || gw_bytes_eq(e.jid, bare) ||
-             gw_bytes_eq(e.jid, gw_bytes(full.p + local, full.len - local)) ||
-             gw_bytes_eq(e.jid, gw_bytes(bare.p + local, bare.len - local))))
+    for (size_t at = 0; gw_roster_next(roster, &at, &e) && (e.flags & GW_ROSTER_BLOCKED) != 0;)
+        if (gw_bytes_eq(e.jid, full) || gw_bytes_eq(e.jid, bare) ||
+            gw_bytes_eq(e.jid, gw_bytes(full.p + local, full.len - local)) ||
+            gw_bytes_eq(e.jid, gw_bytes(bare.p + local, bare.len - local)))
             return true;
     return false;
 }
@@ -173,6 +172,11 @@ size_t gw_roster_with(struct gw_bytes roster, const uint8_t identity[32],
     bool blocked = (e->flags & GW_ROSTER_BLOCKED) != 0, placed = !says_something(e);
     size_t len = sizeof(h);
     memcpy(h.identity, identity, sizeof(h.identity));
+    if (blocked && !gw_roster_find(roster, e->jid, true, &old)) {
+        len += put_entry(out + len, e);
+        h.entries++;
+        placed = true;
+    }
     for (size_t at = 0; gw_roster_next(roster, &at, &old);) {
         bool same = is_same(&old, e->jid, blocked);
         if (same && placed)

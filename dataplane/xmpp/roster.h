@@ -2,7 +2,7 @@
 /*
  * A roster as bytes: an account's contacts, who has asked to become one, and whom it blocks.
  *
- * One run of bytes, the same on disk (sealed, GW_NS_ROSTER, key: the bare JID) and in memory (one arena
+ * One run of bytes, what is blocked in front, the same on disk (sealed, GW_NS_ROSTER, key: the bare JID) and in memory (one arena
  * block of the account's home): read in a row, and changed by making another. Names and groups are kept
  * escaped, as they are written into XML. An account without any has no record and no block.
  *
@@ -78,7 +78,7 @@ bool gw_roster_blocks(struct gw_bytes roster, struct gw_bytes full, struct gw_by
 /* The bytes that a roster takes with `e` in the place of the entry of the same jid and kind, or behind the
  * others; at most. */
 size_t gw_roster_size_with(struct gw_bytes roster, const struct gw_roster_entry *e);
-/* That roster; an entry that says nothing is left out: neither listed, blocked nor with a state. `out`
+/* That roster; one that is blocked anew comes first; an entry that says nothing is left out: neither listed, blocked nor with a state. `out`
  * must not overlap `roster`. Returns its length, 0 when it is empty. */
 size_t gw_roster_with(struct gw_bytes roster, const uint8_t identity[32],
                       const struct gw_roster_entry *e, uint8_t *out);

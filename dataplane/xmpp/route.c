@@ -385,6 +385,9 @@ static bool deal_with(struct gw_lcore *l, struct gw_post *p)
         gw_home_room(l, p);
         answer_done(l, p);
         return true;
+    case GW_POST_DIRECTED:
+        gw_home_directed(l, p);
+        return true;
     case GW_POST_SM:
         gw_home_sm(l, p);
         return true;
@@ -427,6 +430,7 @@ unsigned gw_home_work(struct gw_lcore *l)
     n += gw_home_start_reads(l);
     n += gw_home_expire(l);
     n += gw_home_resume_work(l);
+    n += gw_home_fan_out(l);
     n += gw_home_send_out(l);
     return n + gw_home_drain(l);
 }

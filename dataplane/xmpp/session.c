@@ -187,6 +187,7 @@ static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, st
     broadcast(l, a, xml);
     if (!was_available)
         tell_of_others(l, a, i);
+    gw_home_announce(l, i, xml, !was_available);
     bool reads = gw_session_reads(s);
     if (reads && !was_reading)
         gw_home_begin_reading(l, i);
@@ -202,6 +203,8 @@ static void become_unavailable(struct gw_lcore *l, uint32_t i, struct gw_bytes x
         return;
     broadcast(l, gw_home_account(l, s->account), xml);
     s->available = false;
+    gw_home_announce(l, i, xml, false);
+    gw_home_directed_end(l, i, xml);
     s->behind = false; /* what it was still to read waits for the next that is available */
     keep_presence(l, s, gw_bytes(NULL, 0));
     gw_home_flush_transients(l, i);
@@ -330,6 +333,7 @@ uint32_t gw_home_session_restore(struct gw_lcore *l, uint32_t account, struct gw
         s->available = true;
         s->priority = f->priority;
         keep_presence(l, s, xml);
+        gw_home_announce(l, i, xml, false);
     }
     return i;
 }
@@ -368,6 +372,8 @@ static void unlink_session(struct gw_lcore *l, struct gw_home_account *a, uint32
     *at = gw_home_session(l, i)->next;
 }
 
+/* To the user's other sessions, to contacts, and to who has had directed presence of a session that was
+ * not available as well (RFC 6121 section 4.6.3). */
 static void announce_gone(struct gw_lcore *l, uint32_t i)
 {
     char buf[64 + 6 * GW_JID_BYTES_MAX];
@@ -376,7 +382,13 @@ static void announce_gone(struct gw_lcore *l, uint32_t i)
     gw_text_str(&t, "<presence type='unavailable' from='");
     gw_text_escaped(&t, gw_session_jid(l, s));
     gw_text_str(&t, "'/>");
-    broadcast(l, gw_home_account(l, s->account), gw_text_bytes(&t));
+    if (s->available) {
+        s->available = false;
+        broadcast(l, gw_home_account(l, s->account), gw_text_bytes(&t));
+        gw_home_announce(l, i, gw_text_bytes(&t), false);
+    }
+    gw_home_directed_end(l, i, gw_text_bytes(&t));
+    gw_home_announce_ended(l, i);
 }
 
 void gw_home_unbind(struct gw_lcore *l, uint32_t i)
@@ -388,8 +400,7 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t i)
     struct gw_home_account *a = gw_home_account(l, account);
     unlink_session(l, a, i);
     gw_home_resumption_gone(l, i);
-    if (s->available)
-        announce_gone(l, i);
+    announce_gone(l, i);
     while (s->transient_head != 0)
         drop_text(l, take_transient(l, s));
     gw_arena_put(l->arena, s->presence);

@@ -53,6 +53,7 @@ enum gw_ask {
     GW_ASK_ROSTER_REMOVE,
 };
 
+#define GW_PRESENCE_BYTES_MAX  16384 /* of the user's own, which goes to all contacts */
 #define GW_STANZA_ID_BYTES_MAX 1024 /* of a stanza's id attribute, unescaped */
 
 struct gw_stanza {
