@@ -26,22 +26,41 @@ static int read_resource(struct gw_lcore *l, gw_xml_node bind, char *out)
     return (int)t.len;
 }
 
-bool gw_edge_extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource)
+/* Resource and language may be views into the block that this replaces. */
+static bool pack_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource, struct gw_bytes lang)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     struct gw_edge_jid *old = gw_arena_ptr(l->arena, e->jid_block);
-    size_t len = old->bare_len + 1u + resource.len;
-    gw_block b = gw_arena_get(l->arena, sizeof(*old) + len);
+    size_t len = old->bare_len + (resource.len > 0 ? 1 + resource.len : 0);
+    gw_block b = gw_arena_get(l->arena, sizeof(*old) + len + lang.len);
     if (b == 0)
         return false;
     struct gw_edge_jid *j = gw_arena_ptr(l->arena, b);
-    memcpy(j, old, sizeof(*old) + old->bare_len);
-    j->text[j->bare_len] = '/';
-    memcpy(j->text + j->bare_len + 1, resource.p, resource.len);
+    memcpy(j, old, sizeof(*old));
+    struct gw_text t = gw_text(j->text, len + lang.len);
+    gw_text_put(&t, gw_bytes(old->text, old->bare_len));
+    if (resource.len > 0) {
+        gw_text_put(&t, GW_LIT("/"));
+        gw_text_put(&t, resource);
+    }
+    gw_text_put(&t, lang);
+    check(!t.full);
     j->len = (uint16_t)len;
+    j->lang_len = (uint8_t)lang.len;
     gw_arena_put(l->arena, e->jid_block);
     e->jid_block = b;
     return true;
+}
+
+bool gw_edge_extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource)
+{
+    return pack_jid(l, c, resource, gw_edge_lang(l, c));
+}
+
+bool gw_edge_set_lang(struct gw_lcore *l, gw_conn c, struct gw_bytes lang)
+{
+    check(lang.len <= UINT8_MAX);
+    return pack_jid(l, c, gw_bytes(NULL, 0), lang);
 }
 
 static gw_block make_request(struct gw_lcore *l, gw_conn c, struct gw_bytes id)

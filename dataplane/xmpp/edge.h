@@ -30,6 +30,8 @@ enum gw_edge_state {
 
 /* Unsettled stanzas a connection may have: more pauses reading. One bit each. */
 #define GW_EDGE_WINDOW 256u
+/* Elements of a client that has not authenticated, in all: a login has three, and children none. */
+#define GW_EDGE_AUTH_ELEMENTS_MAX 32u
 /* Bytes of answers that wait for earlier stanzas, and of the send queue: more pauses reading. */
 #define GW_EDGE_HELD_BYTES_MAX   65536u
 #define GW_EDGE_OUTPUT_BYTES_MAX 262144u
@@ -55,8 +57,9 @@ struct gw_edge_conn {
     uint16_t generation;
     uint8_t state;
     uint8_t paused;
-    uint8_t auth_failures : 4;
     uint8_t domain : 4;    /* of the stream: an index of cfg->domains */
+    uint8_t auth_failures : 2;
+    uint8_t elements : 6;  /* read before authentication */
     bool header_seen : 1;  /* in this stream: parsing stanzas */
     bool header_sent : 1;
     bool authenticated : 1;
@@ -117,6 +120,7 @@ struct gw_edge_conn {
 struct gw_edge_jid {
     uint8_t identity[32];
     uint16_t bare_len, len; /* equal until a resource is bound */
+    uint8_t lang_len;       /* of xml:lang in the stream's header, behind the JID */
     char text[];
 };
 
@@ -225,6 +229,13 @@ static inline struct gw_bytes gw_edge_full(const struct gw_lcore *l, gw_conn c)
     return gw_bytes(j->text, j->len);
 }
 
+/* The language of what the client sends, where it does not say another. Empty: it has not said. */
+static inline struct gw_bytes gw_edge_lang(const struct gw_lcore *l, gw_conn c)
+{
+    const struct gw_edge_jid *j = gw_arena_ptr(l->arena, gw_edge_conn(l, c)->jid_block);
+    return gw_bytes(j->text + j->len, j->lang_len);
+}
+
 /* What became of a unit. */
 enum gw_handled {
     GW_HANDLED,      /* consumed */
@@ -328,6 +339,8 @@ enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c);
 /* bind.c */
 /* The JID with its resource, packed anew. False: no memory. */
 bool gw_edge_extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource);
+/* The language of the stream's header, kept with it: at most 255 bytes. False: no memory. */
+bool gw_edge_set_lang(struct gw_lcore *l, gw_conn c, struct gw_bytes lang);
 enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind);
 void gw_edge_bound(struct gw_lcore *l, struct gw_post *p);
 

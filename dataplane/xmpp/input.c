@@ -32,12 +32,25 @@ static void xml_error(struct gw_lcore *l, gw_conn c)
     gw_edge_stream_error(l, c, answers[l->xml->error], NULL);
 }
 
+/* Of the unit in l->xml; false when they are too many for somebody who has not said who it is. */
+static bool count_elements(const struct gw_lcore *l, struct gw_edge_conn *e)
+{
+    if (l->xml->node_count > GW_EDGE_AUTH_ELEMENTS_MAX - e->elements)
+        return false;
+    e->elements += l->xml->node_count & 63;
+    return true;
+}
+
 /* The unit in l->xml is whole. */
 static enum gw_handled handle(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     if (l->xml->consumed > unit_bytes_max(l, e)) {
         gw_edge_stream_error(l, c, GW_STREAM_POLICY_VIOLATION, "stanza too big");
+        return GW_HANDLED;
+    }
+    if (!e->authenticated && !count_elements(l, e)) {
+        gw_edge_stream_error(l, c, GW_STREAM_POLICY_VIOLATION, "too many elements before login");
         return GW_HANDLED;
     }
     return e->header_seen ? gw_edge_unit(l, c) : gw_edge_stream_open(l, c);

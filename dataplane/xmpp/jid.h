@@ -4,7 +4,8 @@
  *
  * The profiles are RFC 6122's (nodeprep, nameprep, resourceprep), by libidn: every server and
  * client library in a distribution of today prepares so, and a JID must mean the same account on
- * both sides; RFC 7622's PRECIS has no packaged C library. ASCII takes a path of its own.
+ * both sides; RFC 7622's PRECIS has no packaged C library. ASCII takes a path of its own. Characters that
+ * Unicode 3.2 does not know are let through: resources are full of emoji.
  */
 #ifndef GW_XMPP_JID_H
 #define GW_XMPP_JID_H

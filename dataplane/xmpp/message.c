@@ -107,6 +107,7 @@ enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, const struct gw_jid
     f->to_bare = gw_jid_bare(to);
     f->from = gw_edge_full(l, c);
     f->from_bare = gw_edge_bare(l, c);
+    f->lang = gw_edge_lang(l, c);
     f->conn = gw_edge_ref(l, c);
     f->seq = e->seq;
     gw_block b = gw_stanza_build(l, f);

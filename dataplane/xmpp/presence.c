@@ -44,6 +44,7 @@ static enum gw_handled own_presence(struct gw_lcore *l, gw_conn c, enum gw_stanz
         .type = type,
         .from = gw_edge_full(l, c),
         .from_bare = gw_edge_bare(l, c),
+        .lang = gw_edge_lang(l, c),
         .conn = gw_edge_ref(l, c),
         .seq = e->seq,
     };

@@ -111,6 +111,7 @@ static void succeed(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
     struct gw_edge_jid *j = gw_arena_ptr(l->arena, b);
     memcpy(j->identity, x->identity, sizeof(j->identity));
     j->bare_len = j->len = (uint16_t)bare.len;
+    j->lang_len = 0;
     memcpy(j->text, bare.p, bare.len);
     e->jid_block = b;
     e->authenticated = true;

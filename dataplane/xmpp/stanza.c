@@ -6,6 +6,8 @@
 
 #define NS_SID   GW_LIT("urn:xmpp:sid:0")
 #define NS_DELAY GW_LIT("urn:xmpp:delay")
+#define NS_OLD_DELAY GW_LIT("jabber:x:delay")
+#define NS_ADDRESS   GW_LIT("http://jabber.org/protocol/address")
 
 static const char *const kind_names[] = {"message", "presence", "iq"};
 
@@ -54,6 +56,19 @@ static bool attr_is_ours(const struct gw_lcore *l, gw_xml_node n, struct gw_byte
            gw_domain_is_served(l->cfg, gw_jid_domain(&j));
 }
 
+/* XEP-0033 section 4.4: that somebody else has written it is only for a multicast service to say. */
+static bool names_origin(const struct gw_lcore *l, gw_xml_node addresses)
+{
+    gw_xml_node n = gw_xml_child(l->xml, addresses);
+    for (; n != GW_XML_NONE; n = gw_xml_next(l->xml, n)) {
+        char type[8];
+        int len = gw_xml_attr_text(l->xml, n, GW_LIT("type"), type, sizeof(type));
+        if (len > 0 && gw_bytes_eq(gw_bytes(type, (size_t)len), GW_LIT("ofrom")))
+            return true;
+    }
+    return false;
+}
+
 /* Elements that only this server adds: a client's are forgeries (XEP-0359 section 5, XEP-0203). */
 static bool is_forged(const struct gw_lcore *l, gw_xml_node n)
 {
@@ -61,7 +76,9 @@ static bool is_forged(const struct gw_lcore *l, gw_xml_node n)
         return attr_is_ours(l, n, GW_LIT("by"));
     if (gw_xml_is(l->xml, n, GW_LIT("delay"), NS_DELAY))
         return attr_is_ours(l, n, GW_LIT("from"));
-    return false;
+    if (gw_xml_is(l->xml, n, GW_LIT("x"), NS_OLD_DELAY))
+        return attr_is_ours(l, n, GW_LIT("from"));
+    return gw_xml_is(l->xml, n, GW_LIT("addresses"), NS_ADDRESS) && names_origin(l, n);
 }
 
 static void put_children(const struct gw_lcore *l, struct gw_text *t)
@@ -75,6 +92,7 @@ static void put_children(const struct gw_lcore *l, struct gw_text *t)
 static void put_open_tag(const struct gw_lcore *l, struct gw_text *t, const struct gw_stanza_form *f)
 {
     const struct gw_xml_elem *root = &l->xml->nodes[0];
+    bool has_lang = false;
     gw_text_put(t, GW_LIT("<"));
     gw_text_str(t, kind_names[f->kind]);
     put_jid_attr(t, " from='", f->from);
@@ -83,6 +101,12 @@ static void put_open_tag(const struct gw_lcore *l, struct gw_text *t, const stru
         const struct gw_xml_attr *a = &l->xml->attrs[root->attr_first + i];
         if (keeps_attr(a))
             put_raw_attr(t, a);
+        has_lang |= gw_bytes_eq(a->prefix, GW_LIT("xml")) && gw_bytes_eq(a->name, GW_LIT("lang"));
+    }
+    if (!has_lang && f->lang.len > 0) { /* RFC 6120 section 8.1.5 */
+        gw_text_put(t, GW_LIT(" xml:lang='"));
+        gw_text_put(t, f->lang);
+        gw_text_put(t, GW_LIT("'"));
     }
     gw_text_put(t, GW_LIT(">"));
 }
@@ -106,7 +130,8 @@ static size_t bytes_needed(const struct gw_lcore *l, const struct gw_stanza_form
                            unsigned escaped)
 {
     const size_t fixed = sizeof(struct gw_stanza) + sizeof(struct gw_stored_meta) + 256;
-    return fixed + (1 + escaped) * (f->to.len + f->from.len) + escaped * f->to_bare.len +
+    const size_t lang = f->lang.len > 0 ? sizeof(" xml:lang=''") + f->lang.len : 0;
+    return fixed + lang + (1 + escaped) * (f->to.len + f->from.len) + escaped * f->to_bare.len +
            f->to.len + f->id.len + f->ref.len + l->xml->nodes[0].raw.len;
 }
 

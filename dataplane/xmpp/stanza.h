@@ -129,6 +129,7 @@ struct gw_stanza_form {
     enum gw_stanza_type type;
     uint8_t flags;
     struct gw_bytes to, to_bare, from, from_bare; /* prepared; `to` may be empty for presence */
+    struct gw_bytes lang; /* where its sender has not said; may be empty */
     struct gw_bytes id;  /* unescaped */
     struct gw_bytes ref; /* unescaped */
     uint64_t to_hash;

@@ -2,6 +2,8 @@
 /* Streams (RFC 6120 section 4): header, features, errors, close; and what each unit is handed to. */
 #include "edge.h"
 
+#include <ctype.h>
+
 #include "../base/text.h"
 
 #define NS_STREAMS GW_LIT("http://etherx.jabber.org/streams")
@@ -9,20 +11,27 @@
 #define NS_SASL    GW_LIT("urn:ietf:params:xml:ns:xmpp-sasl")
 #define NS_SM      GW_LIT("urn:xmpp:sm:3")
 
+/* Of a language tag; RFC 5646 section 4.4.1 asks for 35. */
+#define LANG_BYTES_MAX 35
+
 /* ---- our header and features ---- */
 
-static void send_header(struct gw_lcore *l, gw_conn c)
+/* `to`: who the client has said it is, or empty (RFC 6120 section 4.7.2). */
+static void send_header(struct gw_lcore *l, gw_conn c, struct gw_bytes to)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    char buf[2048];
     uint8_t id[16];
-    struct gw_text t = gw_text(buf, sizeof(buf));
+    struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
     l->random(l->random_ctx, id, sizeof(id));
     gw_text_str(&t, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
                     "xmlns:stream='http://etherx.jabber.org/streams' version='1.0' xml:lang='en' id='");
     gw_text_hex(&t, id, sizeof(id));
     gw_text_str(&t, "' from='");
     gw_text_escaped(&t, gw_edge_domain(l, c));
+    if (to.len > 0) {
+        gw_text_str(&t, "' to='");
+        gw_text_escaped(&t, to);
+    }
     gw_text_str(&t, "'>");
     e->header_sent = true;
     gw_edge_write(l, c, gw_text_bytes(&t));
@@ -90,7 +99,25 @@ static enum gw_stream_error check_to(const struct gw_lcore *l, struct gw_edge_co
     return GW_STREAM_ERROR_NONE;
 }
 
-static enum gw_stream_error check_header(const struct gw_lcore *l, struct gw_edge_conn *e)
+/* Who the client says it is, *from as a bare JID: of this domain, and once it has logged in itself.
+ * Empty when it does not say. */
+static enum gw_stream_error check_from(const struct gw_lcore *l, gw_conn c, struct gw_jid_text *from)
+{
+    char raw[GW_JID_BYTES_MAX];
+    from->bare_len = 0;
+    if (gw_xml_attr(l->xml, 0, GW_LIT("from")) == NULL)
+        return GW_STREAM_ERROR_NONE;
+    int n = gw_xml_attr_text(l->xml, 0, GW_LIT("from"), raw, sizeof(raw));
+    if (n < 0 || gw_jid_prep(gw_bytes(raw, (size_t)n), from) != 0 ||
+        !gw_bytes_eq(gw_jid_domain(from), gw_edge_domain(l, c)) ||
+        (gw_edge_conn(l, c)->authenticated && !gw_bytes_eq(gw_jid_bare(from), gw_edge_bare(l, c)))) {
+        from->bare_len = 0;
+        return GW_STREAM_INVALID_FROM;
+    }
+    return GW_STREAM_ERROR_NONE;
+}
+
+static enum gw_stream_error check_header(const struct gw_lcore *l, gw_conn c, struct gw_jid_text *from)
 {
     const struct gw_xml *x = l->xml;
     const struct gw_xml_attr *content = gw_xml_attr(x, 0, GW_LIT("xmlns"));
@@ -103,7 +130,26 @@ static enum gw_stream_error check_header(const struct gw_lcore *l, struct gw_edg
     if (version == NULL || version->value.len < 3 || version->value.p[0] < '1' ||
         version->value.p[0] > '9')
         return GW_STREAM_UNSUPPORTED_VERSION;
-    return check_to(l, e);
+    enum gw_stream_error err = check_to(l, gw_edge_conn(l, c));
+    return err != GW_STREAM_ERROR_NONE ? err : check_from(l, c, from);
+}
+
+/* A language tag (BCP 47) of the header is what all stanzas inherit (RFC 6120 section 4.7.4). What does
+ * not look like one is left out. */
+static void take_lang(struct gw_lcore *l, gw_conn c)
+{
+    const struct gw_xml_elem *root = &l->xml->nodes[0];
+    for (unsigned i = 0; i < root->attr_count; i++) {
+        const struct gw_xml_attr *a = &l->xml->attrs[root->attr_first + i];
+        bool is_tag = a->value.len > 0 && a->value.len <= LANG_BYTES_MAX;
+        if (!gw_bytes_eq(a->prefix, GW_LIT("xml")) || !gw_bytes_eq(a->name, GW_LIT("lang")))
+            continue;
+        for (size_t k = 0; k < a->value.len; k++)
+            is_tag = is_tag && (isalnum(a->value.p[k]) || a->value.p[k] == '-');
+        if (is_tag && !gw_edge_set_lang(l, c, a->value))
+            GW_COUNT(l->edge_count.out_of_memory);
+        return;
+    }
 }
 
 enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c)
@@ -111,7 +157,8 @@ enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c)
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     if (l->xml->unit == GW_XML_SPACE)
         return GW_HANDLED;
-    enum gw_stream_error err = check_header(l, e);
+    struct gw_jid_text from = {0};
+    enum gw_stream_error err = check_header(l, c, &from);
     e->header_seen = true;
     if (err != GW_STREAM_ERROR_NONE) {
         gw_edge_stream_error(l, c, err, NULL);
@@ -119,7 +166,9 @@ enum gw_handled gw_edge_stream_open(struct gw_lcore *l, gw_conn c)
     }
     GW_COUNT(l->edge_count.streams);
     e->state = e->authenticated ? GW_EDGE_READY : GW_EDGE_FEATURES;
-    send_header(l, c);
+    if (e->authenticated)
+        take_lang(l, c);
+    send_header(l, c, gw_jid_bare(&from));
     send_features(l, c);
     return GW_HANDLED;
 }
@@ -253,7 +302,7 @@ void gw_edge_stream_error_with(struct gw_lcore *l, gw_conn c, enum gw_stream_err
         return;
     count_error(l, err);
     if (!e->header_sent)
-        send_header(l, c);
+        send_header(l, c, gw_bytes(NULL, 0));
     struct gw_text t = gw_text(buf, sizeof(buf));
     gw_text_str(&t, "<stream:error><");
     gw_text_str(&t, gw_stream_error_name(err));
