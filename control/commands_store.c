@@ -55,8 +55,12 @@ static json_t *describe_stats(const struct control *c, const struct gw_store_sta
     json_t *window = json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)s->window_bytes, "messages",
                                (json_int_t)s->window_messages, "mailboxes",
                                (json_int_t)s->window_mailboxes);
-    return json_pack("{s:o, s:o, s:o, s:o}", "log", log, "unspilled", window, "expiry",
-                     describe_expiry(c), "spaces", spaces);
+    json_t *writes = json_pack("{s:b, s:I, s:I, s:I}", "stopped", s->write_stopped, "rate_max",
+                               (json_int_t)s->write_rate_max, "waiting",
+                               (json_int_t)s->writes_waiting, "waits_us",
+                               (json_int_t)s->write_waits_us);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "log", log, "unspilled", window, "writes", writes,
+                     "expiry", describe_expiry(c), "spaces", spaces);
 }
 
 static void stats_finished(struct store_op *op)

@@ -28,6 +28,19 @@ static void show_expiry(const json_t *x)
                " s behind the wall clock\n\n", age_s, behind_s);
 }
 
+static void show_writes(const json_t *w)
+{
+    printf("keys         %" JSON_INTEGER_FORMAT " batches wait to be written", number(w, "waiting"));
+    if (number(w, "waits_us") > 0)
+        printf(", one for %" JSON_INTEGER_FORMAT " us", number(w, "waits_us"));
+    if (json_is_true(json_object_get(w, "stopped")))
+        printf("; the engine has stopped writes");
+    else if (number(w, "rate_max") > 0)
+        printf("; the engine lets %" JSON_INTEGER_FORMAT " bytes a second through",
+               number(w, "rate_max"));
+    printf("\n");
+}
+
 void ctl_show_store_stats(const json_t *r)
 {
     const json_t *log = json_object_get(r, "log"), *held = json_object_get(r, "unspilled");
@@ -43,6 +56,7 @@ void ctl_show_store_stats(const json_t *r)
            " messages of %" JSON_INTEGER_FORMAT " mailboxes\n",
            ctl_bytes(number(held, "bytes"), buf), number(log, "segment_oldest"),
            number(held, "messages"), number(held, "mailboxes"));
+    show_writes(json_object_get(r, "writes"));
     show_expiry(json_object_get(r, "expiry"));
     for (size_t i = 0; i < json_array_size(spaces); i++) {
         const json_t *s = json_array_get(spaces, i);

@@ -130,6 +130,10 @@ static void print_gauges(FILE *out, const struct control *c)
     print_gauge(out, "store_window_messages", "messages that wait in it", s.window_messages);
     print_gauge(out, "store_segment_next", "number of the next segment", s.segment_next);
     print_gauge(out, "store_segment_oldest", "oldest segment in the log", s.segment_oldest);
+    print_gauge(out, "store_writes_waiting", "batches of keys that are not yet written",
+                s.writes_waiting);
+    print_gauge(out, "store_write_waits_us", "how long the one under way has taken so far",
+                s.write_waits_us);
     print_gauge(out, "store_failed", "1 while a failed write keeps the store closed",
                 s.condition == GW_STORE_CLOSED || s.condition == GW_STORE_BROKEN);
     print_gauge(out, "store_accepting", "0 while new messages are refused",

@@ -2,10 +2,12 @@
 /*
  * What the store needs of an engine: a log of segments, and ordered spaces of keys.
  *
- * An engine knows nothing of mailboxes. The commit thread appends to the log; the storage thread
- * does all the rest, at the same time; calls may block. The two may differ in how soon they are
- * durable: the log as soon as an append returns, the keys when a synced write returns, and the
- * store keeps what the log holds until the keys that follow from it are.
+ * An engine knows nothing of mailboxes. The commit thread appends to the log, the storage thread
+ * reads, the writer writes, the spill thread hands over sorted files, and the upkeep thread does what
+ * takes long, all at the same time; calls may block, and what reads should not wait for what writes.
+ * Where a thread is named, no other makes that call; at open and at the end one makes all. Log and
+ * keys may differ in how soon they are durable: the log as soon as an append returns, the keys when a
+ * synced write returns, and the store keeps what the log holds until the keys that follow from it are.
  *
  * To add one: fill a struct gw_engine_ops, list it in engine.c, add its name to STORE_TEST in
  * tests/unit/store_rig.h. Nothing else changes.
@@ -75,6 +77,8 @@ struct gw_engine_stats {
     } spaces[GW_SPACE_COUNT];
     uint64_t log_files, log_file_bytes; /* in use; of each */
     uint64_t log_free_files;
+    bool write_stopped;      /* writes of keys wait for its own work */
+    uint64_t write_rate_max; /* bytes a second that it lets through; 0: no limit */
 };
 
 struct gw_engine_options {
@@ -108,8 +112,9 @@ struct gw_engine_ops {
                     int (*each)(void *arg, uint64_t number, struct gw_bytes segment), void *arg);
     /* Room for one more append. Commit thread. */
     bool (*log_room)(struct gw_engine *e);
-    /* Makes room ahead of need, as far as space allows; whether it has made some. Storage thread,
-     * now and then. */
+    /* Whether log_prepare would make some. Storage thread. */
+    bool (*log_wants_file)(struct gw_engine *e);
+    /* Makes room ahead of need, as far as space allows; whether it has made some. Writer. */
     bool (*log_prepare)(struct gw_engine *e);
     /* Segments with rising numbers, all of them or none, durable with sync; there is log_room.
      * After an error the outcome is unknown and the engine must be opened anew. Commit thread. */
@@ -125,7 +130,7 @@ struct gw_engine_ops {
      * 0; -ENOSPC: nothing has changed; anything else is a failed append. Commit thread. */
     int (*log_roll)(struct gw_engine *e, uint64_t number);
     /* Gives up what is below a number, as log_trim does, and destroys the bytes of all that was
-     * ever given up. Storage thread. */
+     * ever given up. Writer. */
     void (*log_scrub)(struct gw_engine *e, uint64_t below);
 
     /* ---- keys ---- */

@@ -133,28 +133,18 @@ void events_scan(struct gw_store *s, const struct gw_store_request *r,
     }
 }
 
-void events_trim(struct gw_store *s, const struct gw_store_request *r,
-                 struct gw_store_completion *done)
+int events_trim(struct gw_store *s, struct write *w)
 {
-    uint64_t below = r->from <= s->segment_indexed + 1 ? r->from : s->segment_indexed + 1;
+    uint64_t from = w->request.from;
+    uint64_t below = from <= s->segment_indexed + 1 ? from : s->segment_indexed + 1;
     if (below <= s->state.events_trim)
-        return;
-    if (atomic_load(&s->failed)) {
-        done->status = -EIO;
-        return;
-    }
+        return 0;
     uint8_t first[EVENTS_KEY_BYTES], end[EVENTS_KEY_BYTES];
     events_key(first, s->state.events_trim, 0);
     events_key(end, below, 0);
     s->state.events_trim = below;
-    s->ops->batch_clear(s->batch);
-    s->ops->del_range(s->batch, GW_SPACE_EVENTS, gw_bytes(first, sizeof(first)),
+    s->ops->del_range(w->batch, GW_SPACE_EVENTS, gw_bytes(first, sizeof(first)),
                       gw_bytes(end, sizeof(end)));
-    meta_put_state(s, s->batch);
-    int err = s->ops->write(s->engine, s->batch, false);
-    if (err) {
-        GW_COUNT(s->storage_counters.errors);
-        store_fail(s, "trimming events", err);
-        done->status = -EIO;
-    }
+    meta_put_state(s, w->batch);
+    return 1;
 }

@@ -89,7 +89,7 @@ static bool look(struct slice *y, struct gw_bytes key, struct gw_bytes value)
     uint64_t position = gw_be64(key.p + sizeof(mailbox)), accepted_us;
     stand_at(y, &mailbox, position + 1);
     const struct window_mailbox *m = window_find(&y->s->window, &mailbox);
-    if (m != NULL && window_decides(m, position))
+    if (removals_have(y->s, &mailbox, position) || (m != NULL && window_decides(m, position)))
         return true; /* it is being removed */
     /* What is damaged stays for `store verify` to name. */
     if (!mailbox_value_ok(&mailbox, key, value) || time_of(y, value, &accepted_us) != 0)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store_int.h"
 
-#define DELETE_EACH_MAX 16u
-
 static void raise_floor(struct gw_store *s, uint64_t removed)
 {
     if (removed >= s->state.position_floor)
@@ -30,36 +28,27 @@ static void index_message(struct gw_store *s, const struct window_segment *seg,
     GW_COUNT(s->storage_counters.records);
 }
 
-static void begin_deletes(struct gw_store *s)
-{
-    if (!s->index_dirty)
-        s->ops->batch_clear(s->batch);
-    s->index_dirty = true;
-}
-
-/* Into the batch: one tombstone for all of them, so that a reader who comes by later need not step over
- * each. */
-static void delete_range(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
-                         uint64_t last)
-{
-    begin_deletes(s);
-    removals_put_range(s, id, first, last);
-}
-
 /* Whatever there is of a range, without a look: to find out which of them are there costs one into every
  * sorted run, which is what a reader of the mailbox has paid just before. Returns how many positions it
  * names. */
-static uint64_t remove_unseen(struct gw_store *s, const struct gw_mailbox_id *id,
-                              const struct gw_position_range *range)
+static uint64_t remove_unseen(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
+                              uint64_t last)
 {
-    if (!removals_add(s->removals, id, range->first, range->last)) {
-        removals_flush(s);
-        if (atomic_load(&s->failed))
-            return 0; /* the REMOVE is in the log */
-        check(removals_add(s->removals, id, range->first, range->last));
+    removals_add(s, id, first, last);
+    raise_floor(s, last);
+    return last - first + 1;
+}
+
+/* All from a position on. As far as there are keys: a range without end would leave no position. */
+static uint64_t remove_to_end(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first)
+{
+    uint64_t top;
+    int err = mailbox_last_spilled(s, id, &top);
+    if (err) {
+        GW_COUNT(s->storage_counters.errors);
+        store_report(s, "what is to be removed from a mailbox cannot be read: %s", strerror(-err));
     }
-    raise_floor(s, range->last);
-    return range->last - range->first + 1;
+    return err || top < first ? 0 : remove_unseen(s, id, first, top);
 }
 
 static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
@@ -71,12 +60,12 @@ static void remove_range(struct gw_store *s, const struct gw_mailbox_id *id,
     /* The usual case ends here: all of them were delivered before they were spilled. But what came
      * from the log at start may have a key as well, of a spill that did not come to its end. */
     bool all = removed > 0 && removed - 1 == range->last - range->first;
-    if (all && s->window.begin >= s->recovered_end)
-        ;
-    else if (all || range->last == UINT64_MAX) /* few have one; one without end would leave no position */
-        removed += mailbox_delete_spilled(s, id, range->first, range->last);
-    else
-        removed = remove_unseen(s, id, range);
+    if (!all && range->last == UINT64_MAX)
+        removed += remove_to_end(s, id, range->first);
+    else if (!all)
+        removed = remove_unseen(s, id, range->first, range->last);
+    else if (s->window.begin < s->recovered_end)
+        (void)remove_unseen(s, id, range->first, range->last);
     GW_COUNT_ADD(s->storage_counters.removed, removed);
 }
 
@@ -138,18 +127,6 @@ void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_
     s->segment_indexed = seg->number;
 }
 
-void index_flush(struct gw_store *s)
-{
-    if (!s->index_dirty)
-        return;
-    s->index_dirty = false;
-    meta_put_state(s, s->batch);
-    /* Not synced: when it is lost, the REMOVE is still in the log and is done again. */
-    int err = s->ops->write(s->engine, s->batch, false);
-    if (err)
-        store_fail(s, "removing spilled messages", err);
-}
-
 unsigned index_handover(struct gw_store *s, uint64_t now_us)
 {
     struct window_segment seg[64];
@@ -159,51 +136,9 @@ unsigned index_handover(struct gw_store *s, uint64_t now_us)
             index_segment(s, &seg[i], now_us);
         done += n;
     }
-    index_flush(s);
+    if (removals_are_many(s))
+        (void)removals_flush(s);
     if (done > 0)
         wake_up(&s->commit_wake); /* it may have waited for room in the ring */
     return done;
-}
-
-/* Into the batch. */
-static void delete_run(struct gw_store *s, const struct gw_mailbox_id *id, const uint64_t *positions,
-                       unsigned n, uint64_t last)
-{
-    uint8_t key[MAILBOX_KEY_BYTES];
-    if (n > DELETE_EACH_MAX) {
-        delete_range(s, id, positions[0], last);
-        return;
-    }
-    if (n > 0)
-        begin_deletes(s);
-    for (unsigned i = 0; i < n; i++) {
-        mailbox_key(key, id, positions[i]);
-        s->ops->del(s->batch, GW_SPACE_MAILBOX, gw_bytes(key, sizeof(key)));
-    }
-}
-
-uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
-                                uint64_t last)
-{
-    uint8_t key[MAILBOX_KEY_BYTES];
-    mailbox_key(key, id, first);
-    const struct window_mailbox *m = window_find(&s->window, id);
-    uint64_t positions[DELETE_EACH_MAX], count = 0, position = 0;
-    unsigned n = 0;
-    struct gw_iter *it = s->ops->iter_new(s->engine, GW_SPACE_MAILBOX, gw_bytes(id, sizeof(*id)));
-    for (s->ops->seek(it, gw_bytes(key, sizeof(key))); s->ops->valid(it); s->ops->next(it)) {
-        struct gw_bytes k = s->ops->key(it);
-        if (k.len != MAILBOX_KEY_BYTES || gw_be64(k.p + sizeof(*id)) > last)
-            break;
-        position = gw_be64(k.p + sizeof(*id));
-        if (n < DELETE_EACH_MAX)
-            positions[n] = position;
-        n++;
-        count += m == NULL || !window_decides(m, position);
-    }
-    s->ops->iter_free(&it);
-    if (n > 0)
-        raise_floor(s, position);
-    delete_run(s, id, positions, n, position);
-    return count;
 }

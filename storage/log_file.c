@@ -129,9 +129,14 @@ static unsigned count_slots(const struct log_file *l, enum slot_state state)
     return n;
 }
 
+bool log_file_wants_one(const struct log_file *l)
+{
+    return count_slots(l, SLOT_FREE) == 0 && count_slots(l, SLOT_NONE) > 0;
+}
+
 bool log_file_prepare(struct log_file *l)
 {
-    struct slot *s = count_slots(l, SLOT_FREE) == 0 ? take(l, SLOT_NONE, SLOT_MAKING) : NULL;
+    struct slot *s = log_file_wants_one(l) ? take(l, SLOT_NONE, SLOT_MAKING) : NULL;
     if (s == NULL)
         return false;
     int err = make_file(l, s); /* when it fails, appends find no room, and it is tried again */

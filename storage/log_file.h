@@ -23,6 +23,7 @@ void log_file_free(struct log_file **l);
 int log_file_read(struct log_file *l, uint64_t from,
                   int (*each)(void *arg, uint64_t number, struct gw_bytes segment), void *arg);
 bool log_file_room(struct log_file *l);
+bool log_file_wants_one(const struct log_file *l);
 bool log_file_prepare(struct log_file *l);
 int log_file_append(struct log_file *l, const struct gw_log_entry *v, unsigned n, bool sync);
 bool log_file_pressed(struct log_file *l);

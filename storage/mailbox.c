@@ -27,6 +27,7 @@ struct merge {
     struct gw_iter *it;
     const struct gw_record_head *spilled;
     uint64_t top; /* the highest position of a key that was passed, whatever its value */
+    struct removals_view removed;
     const struct window_mailbox *m;
     uint32_t window_index;
     const struct gw_record_head *held;
@@ -44,17 +45,37 @@ bool mailbox_value_ok(const struct gw_mailbox_id *id, struct gw_bytes key, struc
            r.position == gw_be64(key.p + sizeof(*id)) && memcmp(&r.mailbox, id, sizeof(*id)) == 0;
 }
 
+/* Steps over what is removed, though its key is still there. Whether there was any. */
+static bool skip_removed(struct merge *x, uint64_t position)
+{
+    uint8_t key[MAILBOX_KEY_BYTES];
+    uint64_t last;
+    if (!removals_view_has(&x->removed, position, &last))
+        return false;
+    if (last == position) {
+        x->s->ops->next(x->it);
+    } else {
+        mailbox_key(key, &x->id, last + 1);
+        x->s->ops->seek(x->it, gw_bytes(key, sizeof(key)));
+    }
+    return true;
+}
+
 static void spilled_settle(struct merge *x)
 {
     struct gw_store *s = x->s;
     x->spilled = NULL;
-    for (; s->ops->valid(x->it); s->ops->next(x->it)) {
+    while (s->ops->valid(x->it)) {
         struct gw_bytes key = s->ops->key(x->it), value = s->ops->value(x->it);
+        if (key.len == MAILBOX_KEY_BYTES && skip_removed(x, gw_be64(key.p + sizeof(x->id))))
+            continue;
         if (key.len == MAILBOX_KEY_BYTES)
             x->top = gw_be64(key.p + sizeof(x->id));
         if (x->m != NULL && key.len == MAILBOX_KEY_BYTES &&
-            window_decides(x->m, gw_be64(key.p + sizeof(x->id))))
+            window_decides(x->m, gw_be64(key.p + sizeof(x->id)))) {
+            s->ops->next(x->it);
             continue;
+        }
         if (mailbox_value_ok(&x->id, key, value)) {
             x->spilled = (const void *)value.p;
             return;
@@ -63,6 +84,7 @@ static void spilled_settle(struct merge *x)
         mailbox_text(&x->id, name);
         GW_COUNT(s->storage_counters.damaged);
         store_report(s, "a stored message of mailbox %s is damaged and left out", name);
+        s->ops->next(x->it);
     }
     x->err = s->ops->status(x->it);
 }
@@ -70,9 +92,9 @@ static void spilled_settle(struct merge *x)
 static void merge_open(struct merge *x, struct gw_store *s, const struct gw_mailbox_id *id,
                        uint64_t from)
 {
-    check(!removals_has(s->removals, id));
     *x = (struct merge){.s = s, .id = *id, .m = window_find(&s->window, id)};
     uint8_t key[MAILBOX_KEY_BYTES];
+    removals_view(s, id, &x->removed);
     mailbox_key(key, id, from);
     x->it = s->ops->iter_new(s->engine, GW_SPACE_MAILBOX, gw_bytes(id, sizeof(*id)));
     s->ops->seek(x->it, gw_bytes(key, sizeof(key)));
@@ -192,8 +214,7 @@ void mailbox_read(struct gw_store *s, const struct gw_store_request *r,
 /* Records that are counted in one go: about half a millisecond of the storage thread. */
 #define COUNT_SLICE 1024u
 
-/* The highest position that was spilled and is still there; 0 when there is none. */
-static int last_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t *position)
+int mailbox_last_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t *position)
 {
     uint8_t key[MAILBOX_KEY_BYTES];
     mailbox_key(key, id, UINT64_MAX);
@@ -242,7 +263,7 @@ void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
     uint64_t lowest = first != NULL ? head_position(first) : 0;
     done->more = first != NULL && (r->data == NULL || count_some(&x, r->data, &behind));
     last = x.top; /* of all its keys, when it has been walked to its end */
-    done->status = x.err ? x.err : done->more ? last_spilled(s, &r->mailbox, &last) : 0;
+    done->status = x.err ? x.err : done->more ? mailbox_last_spilled(s, &r->mailbox, &last) : 0;
     if (!done->status) {
         done->next = s->state.position_floor;
         if (last >= done->next)
@@ -266,42 +287,45 @@ void mailbox_count(struct gw_store *s, const struct gw_store_request *r,
     merge_close(&x);
 }
 
-void mailbox_delete_all(struct gw_store *s, const struct gw_mailbox_id *id)
+void mailbox_delete_all(struct gw_store *s, struct gw_batch *b, const struct gw_mailbox_id *id)
 {
     uint8_t first[MAILBOX_KEY_BYTES], end[MAILBOX_KEY_BYTES];
     mailbox_key(first, id, 0);
     mailbox_key(end, id, UINT64_MAX);
-    s->ops->del_range(s->batch, GW_SPACE_MAILBOX, gw_bytes(first, sizeof(first)),
+    s->ops->del_range(b, GW_SPACE_MAILBOX, gw_bytes(first, sizeof(first)),
                       gw_bytes(end, sizeof(end)));
 }
 
-void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
-                  struct gw_store_completion *done)
+static struct dropped *note_dropped(struct gw_store *s, const struct gw_mailbox_id *id)
 {
-    uint64_t top;
-    done->status = atomic_load(&s->failed) ? -EIO : last_spilled(s, &r->mailbox, &top);
-    if (done->status)
-        return;
-    uint64_t held_top;
-    GW_COUNT_ADD(s->storage_counters.removed, window_drop(&s->window, &r->mailbox, &held_top));
+    s->dropped = realloc(s->dropped, (s->dropped_count + 1) * sizeof(*s->dropped));
+    check(s->dropped != NULL);
+    struct dropped *d = &s->dropped[s->dropped_count++];
+    *d = (struct dropped){.mailbox = *id, .segment = s->segment_indexed + 1};
+    return d;
+}
+
+static void put_drop(struct gw_store *s, struct gw_batch *b, const struct dropped *d)
+{
+    uint8_t key[VAULT_ACCOUNT_KEY_BYTES];
+    mailbox_delete_all(s, b, &d->mailbox);
+    s->ops->del(b, GW_SPACE_KEYS, vault_account_key(key, &d->mailbox));
+    meta_put_dropped(s, b, d);
+    meta_put_state(s, b);
+}
+
+int mailbox_drop(struct gw_store *s, struct write *w)
+{
+    const struct gw_mailbox_id *id = &w->request.mailbox;
+    uint64_t top, held_top;
+    int err = mailbox_last_spilled(s, id, &top);
+    if (err)
+        return err;
+    GW_COUNT_ADD(s->storage_counters.removed, window_drop(&s->window, id, &held_top));
     top = held_top > top ? held_top : top;
     if (top >= s->state.position_floor)
         s->state.position_floor = top + 1;
-
-    struct dropped d = {.mailbox = r->mailbox, .segment = s->segment_indexed + 1};
-    s->dropped = realloc(s->dropped, (s->dropped_count + 1) * sizeof(d));
-    check(s->dropped != NULL);
-    s->dropped[s->dropped_count++] = d;
-    s->ops->batch_clear(s->batch);
-    mailbox_delete_all(s, &r->mailbox);
-    uint8_t key[VAULT_ACCOUNT_KEY_BYTES];
-    s->ops->del(s->batch, GW_SPACE_KEYS, vault_account_key(key, &r->mailbox));
-    meta_put_dropped(s, s->batch, &d);
-    meta_put_state(s, s->batch);
-    int err = s->ops->write(s->engine, s->batch, s->cfg.durability == GW_DURABILITY_SYNC);
-    if (err) {
-        GW_COUNT(s->storage_counters.errors);
-        store_fail(s, "dropping a mailbox", err);
-        done->status = -EIO;
-    }
+    put_drop(s, w->batch, note_dropped(s, id));
+    w->sync = s->cfg.durability == GW_DURABILITY_SYNC;
+    return 1;
 }

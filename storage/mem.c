@@ -454,6 +454,11 @@ static bool mem_log_room(struct gw_engine *e)
     return true;
 }
 
+static bool mem_log_wants_file(struct gw_engine *e)
+{
+    return false;
+}
+
 static bool mem_log_prepare(struct gw_engine *e)
 {
     return false;
@@ -890,6 +895,7 @@ const struct gw_engine_ops gw_engine_mem = {
     .free = mem_free,
     .log_read = mem_log_read,
     .log_room = mem_log_room,
+    .log_wants_file = mem_log_wants_file,
     .log_prepare = mem_log_prepare,
     .log_append = mem_log_append,
     .log_pressed = mem_log_pressed,

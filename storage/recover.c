@@ -77,7 +77,8 @@ static int load_segment(void *arg, uint64_t number, struct gw_bytes segment)
         .number = number, .off = off, .durable_us = head.created_us, .len = (uint32_t)segment.len};
     s->recovered_end = UINT64_MAX; /* until all of it is there */
     index_segment(s, &seg, r->now_us);
-    index_flush(s);
+    if (removals_are_many(s) && removals_write_now(s) != 0)
+        return -EIO;
     note_progress(r, number, segment.len);
     return atomic_load(&s->failed) ? -EIO : 0;
 }
@@ -109,7 +110,7 @@ static int drop_again(struct gw_store *s)
         return 0;
     s->ops->batch_clear(s->batch);
     for (size_t i = 0; i < s->dropped_count; i++)
-        mailbox_delete_all(s, &s->dropped[i].mailbox);
+        mailbox_delete_all(s, s->batch, &s->dropped[i].mailbox);
     return s->ops->write(s->engine, s->batch, false);
 }
 
@@ -128,10 +129,11 @@ int store_recover(struct gw_store *s, uint64_t until, char err[256])
         return status;
     }
     /* The log's files do not say which of them were free. */
-    spill_trim_log(s);
-    if (atomic_load(&s->failed)) {
-        snprintf(err, 256, "it cannot be written to");
-        return -EIO;
+    status = spill_trim_now(s);
+    if (status) {
+        GW_COUNT(s->storage_counters.errors);
+        snprintf(err, 256, "it cannot be written to: %s", strerror(-status));
+        return status;
     }
     atomic_store(&s->segment_next, s->state.segment_next);
     atomic_store(&s->segment_oldest, s->state.segment_oldest);

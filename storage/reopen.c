@@ -45,7 +45,8 @@ static bool due(const struct reopen *r, uint64_t now_us)
 static bool is_quiet(struct gw_store *s)
 {
     bool parked = s->cfg.own_thread ? atomic_load(&s->parked) : !s->committing;
-    return parked && spill_forget(s) && upkeep_forget(s);
+    bool written = writer_forget(s); /* whose requests hear of it now */
+    return parked && written && spill_forget(s) && upkeep_forget(s);
 }
 
 static void failed_again(struct gw_store *s, uint64_t now_us, const char *why)
@@ -99,6 +100,7 @@ static unsigned refuse(struct gw_store *s)
     }
     n += s->popped_count - kept;
     s->popped_count = kept;
+    n += store_refuse_changes(s);
     struct gw_store_request r;
     for (unsigned i = 0; i < s->cfg.client_count; i++) {
         struct gw_store_client *c = &s->clients[i];
@@ -136,7 +138,7 @@ bool reopen_has_work(const struct gw_store *s)
             gw_ring_count(s->clients[i].storage_requests) > 0)
             return true;
     return due(&s->reopen, store_now_us(s)) && atomic_load(&s->parked) &&
-           (s->spill.phase != SPILL_WRITE || atomic_load(&s->spill.done)) &&
+           writer_is_back(s) && (s->spill.phase != SPILL_PREPARE || atomic_load(&s->spill.done)) &&
            (s->upkeep.phase != UPKEEP_WORK || atomic_load(&s->upkeep.done));
 }
 

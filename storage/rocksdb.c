@@ -350,6 +350,11 @@ static bool rocks_log_room(struct gw_engine *e)
     return log_file_room(e->log);
 }
 
+static bool rocks_log_wants_file(struct gw_engine *e)
+{
+    return log_file_wants_one(e->log);
+}
+
 static bool rocks_log_prepare(struct gw_engine *e)
 {
     return log_file_prepare(e->log);
@@ -655,6 +660,8 @@ static void rocks_stats(struct gw_engine *e, struct gw_engine_stats *out)
     struct log_file_counts log = log_file_counts(e->log);
     *out = (struct gw_engine_stats){
         .log_files = log.used, .log_free_files = log.free, .log_file_bytes = log.file_bytes};
+    out->write_stopped = property(e, GW_SPACE_META, "rocksdb.is-write-stopped") != 0;
+    out->write_rate_max = property(e, GW_SPACE_META, "rocksdb.actual-delayed-write-rate");
     for (int i = 0; i < GW_SPACE_COUNT; i++) {
         enum gw_space space = (enum gw_space)i;
         out->spaces[i].keys = property(e, space, "rocksdb.estimate-num-keys");
@@ -788,6 +795,7 @@ const struct gw_engine_ops gw_engine_rocksdb = {
     .free = rocks_free,
     .log_read = rocks_log_read,
     .log_room = rocks_log_room,
+    .log_wants_file = rocks_log_wants_file,
     .log_prepare = rocks_log_prepare,
     .log_append = rocks_log_append,
     .log_pressed = rocks_log_pressed,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Key rotation in slices, on the storage thread: so no message is removed, no key replaced and no
- * mailbox spilled between the reading of something and the writing of it under another key.
+ * Key rotation in slices, on the storage thread, which writes a slice itself, while the writer and the
+ * spill thread have nothing to do: so no message is removed, no key replaced and no mailbox spilled
+ * between the reading of something and the writing of it under another key. A read that comes
+ * meanwhile waits for one slice, not for a file that is taken over.
  *
  * A slice is one batch. An account's record holds its old and its new key from the first batch of
  * its mailbox to the last, so that whatever a crash leaves opens.
@@ -325,10 +327,9 @@ static int rekey_slice(struct gw_store *s, struct gw_walk *w)
 
 /* ---- the request ---- */
 
-bool rotate_must_wait(const struct gw_store *s, const struct gw_store_request *r)
+bool rotate_must_wait(const struct gw_store *s)
 {
-    return r->from == GW_ROTATE_ACCOUNTS && s->spill.phase != SPILL_IDLE &&
-           !atomic_load(&s->failed);
+    return (s->spill.phase != SPILL_IDLE || !writer_is_idle(s)) && !atomic_load(&s->failed);
 }
 
 static int rotate(struct gw_store *s, const struct gw_store_request *r, struct gw_walk *w)

@@ -160,14 +160,14 @@ uint64_t small_put(struct gw_store *s, struct gw_batch *b, struct gw_bytes key,
 }
 
 /* An account that did not exist gets a key along with its record. */
-static int put_account_key(struct gw_store *s, const struct gw_store_request *r)
+static int put_account_key(struct gw_store *s, struct gw_batch *b, const struct gw_store_request *r)
 {
     bool made = r->identity != NULL && r->from == 0 && s->cfg.keys != NULL;
-    return made ? vault_put_fresh(s, s->batch, r->identity) : 0;
+    return made ? vault_put_fresh(s, b, r->identity) : 0;
 }
 
 /* Decides one CAS and adds what it writes to the batch. */
-static void decide(struct gw_store *s, const struct gw_store_request *r,
+static void decide(struct gw_store *s, struct gw_batch *b, const struct gw_store_request *r,
                    struct gw_store_completion *done)
 {
     uint8_t buf[SMALL_KEY_BYTES_MAX];
@@ -178,62 +178,60 @@ static void decide(struct gw_store *s, const struct gw_store_request *r,
     if (!done->status && version != r->from)
         done->status = r->from == 0 ? -EEXIST : -ESTALE;
     if (!done->status && r->data_len > 0)
-        done->status = put_account_key(s, r);
+        done->status = put_account_key(s, b, r);
     if (done->status)
         return;
     uint64_t fresh = 0;
     if (r->data_len == 0)
-        s->ops->del(s->batch, small_space(r->ns), key);
+        s->ops->del(b, small_space(r->ns), key);
     else
-        fresh = small_put(s, s->batch, key, gw_bytes(r->data, r->data_len));
+        fresh = small_put(s, b, key, gw_bytes(r->data, r->data_len));
     done->seq = fresh;
     s->cas[s->cas_count] =
         (struct cas_pending){.r = r, .version = fresh, .next = s->cas_buckets[bucket]};
     s->cas_buckets[bucket] = (uint16_t)++s->cas_count;
 }
 
-static int write_cas(struct gw_store *s)
+/* When the write fails, refusals count for nothing either: they may rest on what failed. */
+static void complete_all(struct gw_store *s, int err)
 {
-    if (s->cas_count == 0)
-        return 0;
-    GW_COUNT_ADD(s->storage_counters.small_writes, s->cas_count);
-    int err = s->ops->write(s->engine, s->batch, s->cfg.durability == GW_DURABILITY_SYNC);
-    if (err) {
-        GW_COUNT(s->storage_counters.errors);
-        store_fail(s, "writing small records", err);
+    struct cas_group *g = &s->cas_group;
+    for (unsigned i = 0; i < g->count; i++) {
+        if (err) {
+            g->done[i].status = -EIO;
+            g->done[i].seq = 0;
+        }
+        store_complete(g->asked[i].client, &g->done[i]);
     }
-    return err;
+    g->count = 0;
 }
 
-void small_cas_pass(struct gw_store *s)
+static void written(struct gw_store *s, const struct write *w)
 {
-    struct gw_store_completion done[PASS_REQUESTS_MAX];
-    struct gw_store_client *clients[PASS_REQUESTS_MAX];
-    unsigned n = 0;
-    bool failed = atomic_load_explicit(&s->failed, memory_order_relaxed);
+    complete_all(s, w->err);
+}
+
+bool small_may_begin(const struct gw_store *s)
+{
+    return s->cas_group.count == 0 && writer_room(s) > 0;
+}
+
+void small_begin(struct gw_store *s)
+{
+    struct cas_group *g = &s->cas_group;
+    struct write *w = writer_begin(s, "writing small records");
     s->cas_count = 0;
-    for (unsigned i = 0; i < s->popped_count; i++) {
-        const struct popped *p = &s->popped[i];
-        if (p->r.op != GW_STORE_CAS)
-            continue;
-        if (n == 0) {
-            s->ops->batch_clear(s->batch);
-            memset(s->cas_buckets, 0, sizeof(s->cas_buckets));
-        }
-        clients[n] = p->client;
-        done[n] = (struct gw_store_completion){.op = GW_STORE_CAS, .tag = p->r.tag};
-        if (!failed)
-            decide(s, &p->r, &done[n]);
-        n++;
+    memset(s->cas_buckets, 0, sizeof(s->cas_buckets));
+    for (unsigned i = 0; i < g->count; i++) {
+        g->done[i] = (struct gw_store_completion){.op = GW_STORE_CAS, .tag = g->asked[i].r.tag};
+        decide(s, w->batch, &g->asked[i].r, &g->done[i]);
     }
-    /* When the write fails, refusals count for nothing either: they may rest on what failed. */
-    if (n > 0 && !failed)
-        failed = write_cas(s) != 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (failed) {
-            done[i].status = -EIO;
-            done[i].seq = 0;
-        }
-        store_complete(clients[i], &done[i]);
+    if (s->cas_count == 0) {
+        complete_all(s, 0);
+        return;
     }
+    GW_COUNT_ADD(s->storage_counters.small_writes, s->cas_count);
+    w->sync = s->cfg.durability == GW_DURABILITY_SYNC;
+    w->done = written;
+    writer_submit(s, w);
 }

@@ -2,9 +2,10 @@
 /*
  * Spill: what still waits after a while gets a key of its own, and its segment leaves the window.
  *
- * The oldest segments are taken together, as many as there are: few messages become one batch, many
- * are sorted and written as a file by the spill thread, while they are still read from the window. So
- * do their events (spill_events.h), each by its own number.
+ * The oldest segments are taken together, as many as there are, and prepared by the spill thread, while
+ * they are still read from the window: few messages become one batch, for the writer; many are sorted,
+ * and written as a file. So do their events (spill_events.h), each by its own number. The storage
+ * thread waits for none of this: it looks in each pass how far it has come.
  * Only when they can be read from their keys do they leave it, and the note of how far spill has
  * come is written last. A crash in between finds them in the log, and the same is done again; the
  * log gives up what was spilled only after the keys were synced. A message that was delivered
@@ -154,13 +155,39 @@ static int write_messages_file(struct gw_store *s)
     return err;
 }
 
-/* The spill thread's work. Nobody writes to frozen records, to p->messages or p->events meanwhile. */
-static void write_files(struct gw_store *s)
+/* Into a batch. */
+static int put_messages(struct gw_store *s, struct gw_batch *batch)
+{
+    struct reseal x;
+    struct gw_pair pair;
+    int more;
+    sort_pairs(s);
+    reseal_pairs(s, &x);
+    if (GW_IS_MUTANT(drop_spill))
+        (void)x.source.next(&x.source, &pair);
+    while ((more = x.source.next(&x.source, &pair)) > 0)
+        s->ops->put(batch, GW_SPACE_MAILBOX, pair.key, pair.value);
+    reseal_done(s, &x);
+    return more;
+}
+
+static int prepare(struct gw_store *s)
 {
     struct spill *p = &s->spill;
-    p->err = p->filed ? write_messages_file(s) : 0;
-    if (!p->err && p->events.filed)
-        p->err = spill_events_write_file(s);
+    int err = p->filed ? write_messages_file(s) : put_messages(s, p->batch);
+    if (err)
+        return err;
+    if (p->events.filed)
+        return spill_events_write_file(s);
+    spill_events_put(s, p->batch);
+    return 0;
+}
+
+/* The spill thread's work. Nobody writes to frozen records, to p->messages or p->events meanwhile. */
+static void prepare_asked(struct gw_store *s)
+{
+    struct spill *p = &s->spill;
+    p->err = prepare(s);
     atomic_store(&p->asked, false);
     atomic_store(&p->done, true);
     wake_up(&s->storage_wake);
@@ -177,7 +204,7 @@ static void *spill_main(void *arg)
         else
             wake_disarm(&p->wake);
         if (atomic_load(&p->asked))
-            write_files(s);
+            prepare_asked(s);
         else if (atomic_load(&p->stop))
             return NULL;
     }
@@ -185,50 +212,43 @@ static void *spill_main(void *arg)
 
 /* ---- settling ---- */
 
-/* Some messages leave the window for their keys; those removed meanwhile lose the keys as well. */
+/* Some messages leave the window for their keys; those removed meanwhile are to lose the keys as well. */
 static void settle(struct gw_store *s, size_t count)
 {
     struct spill *p = &s->spill;
-    bool deletes = false;
     for (size_t end = p->settled + count; p->settled < end; p->settled++) {
         const struct spill_message *m = &p->messages[p->settled];
         struct gw_mailbox_id id;
         memcpy(&id, m->key, sizeof(id));
-        if (!window_settle(&s->window, &id, gw_be64(m->key + sizeof(id)), m->off))
-            continue;
-        if (!deletes)
-            s->ops->batch_clear(s->batch);
-        deletes = true;
-        s->ops->del(s->batch, GW_SPACE_MAILBOX, gw_bytes(m->key, sizeof(m->key)));
+        uint64_t position = gw_be64(m->key + sizeof(id));
+        if (window_settle(&s->window, &id, position, m->off))
+            removals_add(s, &id, position, position);
     }
-    int err = deletes ? s->ops->write(s->engine, s->batch, false) : 0;
-    if (err)
-        store_fail(s, "removing spilled messages", err);
 }
 
 /* A dropped mailbox needs no mark when none of its messages can be in the log. */
-static void clear_dropped(struct gw_store *s)
+static void clear_dropped(struct gw_store *s, struct gw_batch *batch)
 {
     size_t kept = 0;
     for (size_t i = 0; i < s->dropped_count; i++) {
         if (s->dropped[i].segment <= s->state.segment_oldest)
-            meta_del_dropped(s, s->batch, &s->dropped[i]);
+            meta_del_dropped(s, batch, &s->dropped[i]);
         else
             s->dropped[kept++] = s->dropped[i];
     }
     s->dropped_count = kept;
 }
 
-/* Into the batch: events of the segments, and that they are spilled. */
-static void put_progress(struct gw_store *s)
+/* Into the batch: that these segments are spilled. */
+static void put_progress(struct gw_store *s, struct gw_batch *batch)
 {
     struct spill *p = &s->spill;
     s->state.segment_oldest = window_held_at(&s->window, p->segment_count - 1)->s.number + 1;
-    spill_events_put(s, s->state.segment_oldest);
+    spill_events_forget_trimmed(s, batch, s->state.segment_oldest);
     if (s->state.segment_next < s->state.segment_oldest)
         s->state.segment_next = s->state.segment_oldest;
-    clear_dropped(s);
-    meta_put_state(s, s->batch);
+    clear_dropped(s, batch);
+    meta_put_state(s, batch);
 }
 
 static void count_resealed(struct gw_store *s)
@@ -257,7 +277,6 @@ static void finish(struct gw_store *s)
     count_resealed(s);
     p->phase = SPILL_IDLE;
     wake_up(&s->commit_wake);
-    spill_trim_log(s);
 }
 
 static void fail(struct gw_store *s, int err)
@@ -266,66 +285,58 @@ static void fail(struct gw_store *s, int err)
     store_fail(s, "spill", err);
 }
 
-/* Into the batch. */
-static int put_messages(struct gw_store *s)
+static void put_written(struct gw_store *s, const struct write *w)
 {
-    struct reseal x;
-    struct gw_pair pair;
-    int more;
-    sort_pairs(s);
-    reseal_pairs(s, &x);
-    if (GW_IS_MUTANT(drop_spill))
-        (void)x.source.next(&x.source, &pair);
-    while ((more = x.source.next(&x.source, &pair)) > 0)
-        s->ops->put(s->batch, GW_SPACE_MAILBOX, pair.key, pair.value);
-    reseal_done(s, &x);
-    return more;
+    if (w->err == 0)
+        s->spill.phase = SPILL_SETTLE;
 }
 
-/* Few messages: their keys and the progress in one batch. */
-static void write_batch(struct gw_store *s)
+/* What did not go into files. */
+static void write_put(struct gw_store *s)
 {
     struct spill *p = &s->spill;
-    s->ops->batch_clear(s->batch);
-    int err = put_messages(s);
-    if (!err) {
-        put_progress(s);
-        err = s->ops->write(s->engine, s->batch, false);
-    }
-    if (err) {
-        fail(s, err);
-        return;
-    }
-    settle(s, p->message_count);
-    finish(s);
+    struct write *w = writer_begin(s, "spill");
+    struct gw_batch *empty = w->batch;
+    w->batch = p->batch;
+    p->batch = empty;
+    w->done = put_written;
+    p->phase = SPILL_AWAIT;
+    writer_submit(s, w);
+}
+
+static void progress_written(struct gw_store *s, const struct write *w)
+{
+    if (w->err == 0)
+        finish(s);
 }
 
 static void write_progress(struct gw_store *s)
 {
-    s->ops->batch_clear(s->batch);
-    put_progress(s);
-    int err = s->ops->write(s->engine, s->batch, false);
-    if (err)
-        fail(s, err);
-    else
-        finish(s);
+    struct write *w = writer_begin(s, "spill");
+    put_progress(s, w->batch);
+    w->done = progress_written;
+    s->spill.phase = SPILL_AWAIT;
+    writer_submit(s, w);
 }
 
-void spill_trim_log(struct gw_store *s)
+/* Until files of the log are free. */
+static void trimmed(struct gw_store *s, const struct write *w)
+{
+    s->spill.trims = false;
+}
+
+static void trim_log(struct gw_store *s)
 {
     uint64_t below = s->state.segment_oldest;
-    if (atomic_load(&s->failed) || !s->ops->log_trim_frees(s->engine, below))
+    if (s->spill.trims || writer_room(s) == 0 || !s->ops->log_trim_frees(s->engine, below))
         return;
-    s->ops->batch_clear(s->batch);
-    meta_put_state(s, s->batch);
-    int err = s->ops->write(s->engine, s->batch, true);
-    if (err) {
-        GW_COUNT(s->storage_counters.errors);
-        store_fail(s, "making spilled messages durable", err);
-        return;
-    }
-    s->ops->log_trim(s->engine, below);
-    wake_up(&s->commit_wake);
+    struct write *w = writer_begin(s, "making spilled messages durable");
+    meta_put_state(s, w->batch);
+    w->sync = true;
+    w->log_below = below;
+    w->done = trimmed;
+    s->spill.trims = true;
+    writer_submit(s, w);
 }
 
 /* ---- when ---- */
@@ -349,8 +360,12 @@ static bool is_wanted(const struct gw_store *s, const struct window_held *h)
 
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us)
 {
-    if (s->spill.phase != SPILL_IDLE)
-        return s->spill.phase == SPILL_WRITE ? UINT64_MAX : 0;
+    if (s->spill.phase == SPILL_GATHER || s->spill.phase == SPILL_SETTLE)
+        return 0;
+    /* Else it waits for the spill thread or the writer, who wake this one; so does a rotation, whose
+     * turn comes first. */
+    if (s->spill.phase != SPILL_IDLE || rotate_waits(s))
+        return UINT64_MAX;
     if (s->window.held_count == 0 || atomic_load(&s->failed) || s->ops->busy(s->engine))
         return UINT64_MAX;
     if (pressed(s) || is_wanted(s, window_held_at(&s->window, 0)))
@@ -377,17 +392,15 @@ static uint64_t choose_until(const struct gw_store *s, uint64_t now_us)
     return i == 0 ? 0 : window_held_at(&s->window, i - 1)->s.number + 1;
 }
 
-/* What was removed is written first: then the removals of the segments that leave are not in memory
- * alone, and no key of this spill is younger than a tombstone that is written before it. */
 static void begin(struct gw_store *s, uint64_t until)
 {
     struct spill *p = &s->spill;
-    removals_flush(s);
-    p->phase = SPILL_GATHER;
+    p->phase = SPILL_REMOVE;
     p->until = until;
     p->segment_count = p->message_count = p->settled = 0;
     p->bytes = 0;
     spill_events_clear(&p->events);
+    s->ops->batch_clear(p->batch);
 }
 
 static void gather_some(struct gw_store *s)
@@ -401,30 +414,28 @@ static void gather_some(struct gw_store *s)
     freeze(s);
     p->filed = p->message_count >= s->cfg.spill_file_min;
     p->events.filed = spill_events_are_many(s);
-    if (!p->filed && !p->events.filed) {
-        write_batch(s);
-        return;
-    }
-    p->phase = SPILL_WRITE;
+    p->phase = SPILL_PREPARE;
     atomic_store(&p->asked, true);
     wake_up(&p->wake);
 }
 
-static void await_file(struct gw_store *s)
+/* Whether it is prepared. */
+static bool await_prepared(struct gw_store *s)
 {
     struct spill *p = &s->spill;
-    /* Without threads it is written here, in a pass after the one that asked. */
-    if (!s->cfg.own_thread)
-        write_files(s);
+    /* Without threads it is done here, in a pass after the one that asked. */
+    if (!s->cfg.own_thread && atomic_load(&p->asked))
+        prepare_asked(s);
     if (!atomic_load(&p->done))
-        return;
+        return false;
     atomic_store(&p->done, false);
+    bool put = !p->filed && p->message_count > 0;
+    put |= !p->events.filed && p->events.count > 0;
     if (p->err)
         fail(s, p->err);
-    else if (p->filed)
-        p->phase = SPILL_SETTLE;
     else
-        write_batch(s);
+        p->phase = put ? SPILL_PUT : SPILL_SETTLE;
+    return true;
 }
 
 static void settle_some(struct gw_store *s)
@@ -432,8 +443,25 @@ static void settle_some(struct gw_store *s)
     struct spill *p = &s->spill;
     size_t left = p->message_count - p->settled;
     settle(s, left < PASS_SETTLE_MAX ? left : PASS_SETTLE_MAX);
-    if (p->settled == p->message_count && !atomic_load(&s->failed))
-        write_progress(s);
+    if (p->settled == p->message_count)
+        p->phase = SPILL_PROGRESS;
+}
+
+/* Whether the writer took it. */
+static bool hand_over(struct gw_store *s, void (*write)(struct gw_store *s))
+{
+    if (writer_room(s) == 0)
+        return false;
+    write(s);
+    return true;
+}
+
+static bool begin_if_due(struct gw_store *s, uint64_t now_us)
+{
+    uint64_t until = spill_due_us(s, now_us) == 0 ? choose_until(s, now_us) : 0;
+    if (until != 0)
+        begin(s, until);
+    return until != 0;
 }
 
 unsigned spill_pass(struct gw_store *s, uint64_t now_us)
@@ -442,47 +470,82 @@ unsigned spill_pass(struct gw_store *s, uint64_t now_us)
     if (atomic_load_explicit(&s->failed, memory_order_relaxed))
         return 0;
     switch (p->phase) {
-    case SPILL_IDLE: {
-        uint64_t until = spill_due_us(s, now_us) == 0 ? choose_until(s, now_us) : 0;
-        if (until == 0)
+    case SPILL_IDLE:
+        trim_log(s);
+        return begin_if_due(s, now_us);
+    case SPILL_REMOVE:
+        /* The removals of the segments that leave are in memory alone: the writer has them before
+         * it has the note that they have left. */
+        if (!removals_flush(s))
             return 0;
-        begin(s, until);
+        p->phase = SPILL_GATHER;
         break;
-    }
     case SPILL_GATHER:
         gather_some(s);
         break;
-    case SPILL_WRITE:
-        await_file(s);
-        return p->phase != SPILL_WRITE;
+    case SPILL_PREPARE:
+        return await_prepared(s);
+    case SPILL_PUT:
+        return hand_over(s, write_put);
     case SPILL_SETTLE:
         settle_some(s);
         break;
+    case SPILL_PROGRESS:
+        return hand_over(s, write_progress);
+    case SPILL_AWAIT:
+        return 0;
     }
     return 1;
 }
 
+/* ---- alone with the engine ---- */
+
+/* At start, by the thread that opens: one batch, and no other thread. */
 bool spill_oldest(struct gw_store *s)
 {
-    if (s->window.held_count == 0 || atomic_load(&s->failed))
+    struct spill *p = &s->spill;
+    if (s->window.held_count == 0 || removals_write_now(s) != 0)
         return false;
     begin(s, window_held_at(&s->window, 0)->s.number + 1);
-    if (atomic_load(&s->failed))
-        return false;
     gather_segment(s, &window_held_at(&s->window, 0)->s);
     freeze(s);
-    write_batch(s);
-    return !atomic_load(&s->failed);
+    p->filed = p->events.filed = false;
+    int err = prepare(s);
+    if (!err) {
+        put_progress(s, p->batch);
+        err = s->ops->write(s->engine, p->batch, false);
+    }
+    if (err) {
+        fail(s, err);
+        return false;
+    }
+    settle(s, p->message_count);
+    finish(s);
+    return true;
+}
+
+int spill_trim_now(struct gw_store *s)
+{
+    uint64_t below = s->state.segment_oldest;
+    if (!s->ops->log_trim_frees(s->engine, below))
+        return 0;
+    s->ops->batch_clear(s->batch);
+    meta_put_state(s, s->batch);
+    int err = s->ops->write(s->engine, s->batch, true);
+    if (!err)
+        s->ops->log_trim(s->engine, below);
+    return err;
 }
 
 bool spill_forget(struct gw_store *s)
 {
     struct spill *p = &s->spill;
-    if (p->phase == SPILL_WRITE && s->cfg.own_thread && !atomic_load(&p->done))
+    if (p->phase == SPILL_PREPARE && s->cfg.own_thread && !atomic_load(&p->done))
         return false;
     atomic_store(&p->asked, false);
     atomic_store(&p->done, false);
     p->phase = SPILL_IDLE;
+    p->trims = false;
     return true;
 }
 

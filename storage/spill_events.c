@@ -90,8 +90,17 @@ int spill_events_write_file(struct gw_store *s)
     return s->ops->ingest(s->engine, GW_SPACE_EVENTS, &x.source);
 }
 
-/* Those whose segments were trimmed while the file was written, now or before a crash. */
-static void forget_trimmed(struct gw_store *s, uint64_t end)
+void spill_events_put(struct gw_store *s, struct gw_batch *b)
+{
+    const struct spill_events *e = &s->spill.events;
+    for (size_t i = 0; i < e->count; i++) {
+        uint8_t key[EVENTS_KEY_BYTES];
+        struct gw_pair pair = pair_of(s, &e->v[i], key);
+        s->ops->put(b, GW_SPACE_EVENTS, pair.key, pair.value);
+    }
+}
+
+void spill_events_forget_trimmed(struct gw_store *s, struct gw_batch *b, uint64_t end)
 {
     const struct spill_events *e = &s->spill.events;
     uint8_t first[EVENTS_KEY_BYTES], below[EVENTS_KEY_BYTES];
@@ -99,18 +108,6 @@ static void forget_trimmed(struct gw_store *s, uint64_t end)
         return;
     events_key(first, e->v[0].segment, 0);
     events_key(below, end < s->state.events_trim ? end : s->state.events_trim, 0);
-    s->ops->del_range(s->batch, GW_SPACE_EVENTS, gw_bytes(first, sizeof(first)),
+    s->ops->del_range(b, GW_SPACE_EVENTS, gw_bytes(first, sizeof(first)),
                       gw_bytes(below, sizeof(below)));
-}
-
-void spill_events_put(struct gw_store *s, uint64_t end)
-{
-    const struct spill_events *e = &s->spill.events;
-    for (size_t i = 0; i < e->count && !e->filed; i++) {
-        uint8_t key[EVENTS_KEY_BYTES];
-        struct gw_pair pair = pair_of(s, &e->v[i], key);
-        if (e->v[i].segment >= s->state.events_trim)
-            s->ops->put(s->batch, GW_SPACE_EVENTS, pair.key, pair.value);
-    }
-    forget_trimmed(s, end);
 }

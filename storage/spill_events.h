@@ -39,10 +39,12 @@ void spill_events_add(struct spill_events *e, const struct window_segment *seg,
                       const struct gw_record_head *r, uint64_t off);
 /* Whether a file is cheaper than a batch for them. Storage thread. */
 bool spill_events_are_many(const struct gw_store *s);
-/* The thread that writes this spill: all into a sorted file. 0 or negative errno. */
+/* The thread that prepares this spill: all into a sorted file. 0 or negative errno. */
 int spill_events_write_file(struct gw_store *s);
-/* Storage thread: into the batch that lets their segments go, unless a file has them. Forgets those
- * that were trimmed meanwhile. `end`: the first segment that stays. */
-void spill_events_put(struct gw_store *s, uint64_t end);
+/* The same, into a batch. */
+void spill_events_put(struct gw_store *s, struct gw_batch *b);
+/* Storage thread: into the batch that lets their segments go, those that were trimmed before or
+ * meanwhile are forgotten. `end`: the first segment that stays. */
+void spill_events_forget_trimmed(struct gw_store *s, struct gw_batch *b, uint64_t end);
 
 #endif

@@ -22,7 +22,11 @@ void store_stats(struct gw_store *s, const struct gw_store_request *r,
                                    .log_files = e.log_files,
                                    .log_free_files = e.log_free_files,
                                    .log_file_bytes = e.log_file_bytes,
-                                   .space_count = GW_SPACE_COUNT};
+                                   .space_count = GW_SPACE_COUNT,
+                                   .write_stopped = e.write_stopped,
+                                   .write_rate_max = e.write_rate_max,
+                                   .writes_waiting = writer_waiting(s),
+                                   .write_waits_us = writer_waits_us(s)};
     for (unsigned i = 0; i < GW_SPACE_COUNT; i++) {
         struct gw_store_space *space = &out->spaces[i];
         snprintf(space->name, sizeof(space->name), "%s", gw_space_name((enum gw_space)i));

@@ -70,22 +70,29 @@ void store_complete(struct gw_store_client *c, const struct gw_store_completion 
     c->completed = true;
 }
 
+/* What is to be written, by the writer. */
+static bool is_change(const struct gw_store_request *r)
+{
+    return r->op == GW_STORE_CAS || r->op == GW_STORE_DROP_MAILBOX || r->op == GW_STORE_TRIM_EVENTS;
+}
+
 /* Some of what a client asks for. */
 static unsigned pop_some(struct gw_store *s, struct gw_store_client *c)
 {
     struct gw_store_request r[PASS_TURN];
-    unsigned room = PASS_REQUESTS_MAX - s->popped_count, slow = 0;
+    unsigned room = PASS_READS_MAX - s->popped_count;
     unsigned n = gw_ring_pop(c->storage_requests, r, room < PASS_TURN ? room : PASS_TURN);
     for (unsigned i = 0; i < n; i++) {
-        s->popped[s->popped_count++] = (struct popped){c, r[i]};
-        slow += r[i].op != GW_STORE_CAS;
+        if (is_change(&r[i]))
+            s->changes[s->changes_count++] = (struct popped){c, r[i]};
+        else
+            s->popped[s->popped_count++] = (struct popped){c, r[i]};
     }
-    s->popped_slow += slow;
     return n;
 }
 
 /* Each client in turn, and few reads in a pass: who asks for little waits for so many at most, however
- * much others ask for. Writes of small records are taken as they come, for they share one sync. */
+ * much others ask for. What is to be written is taken as it comes, for it shares one sync. */
 static void pop_requests(struct gw_store *s)
 {
     unsigned n;
@@ -93,24 +100,93 @@ static void pop_requests(struct gw_store *s)
         n = 0;
         for (unsigned i = 0; i < s->cfg.client_count; i++)
             n += pop_some(s, &s->clients[i]);
-    } while (n > 0 && s->popped_slow < PASS_READS_MAX);
+    } while (n > 0 && s->popped_count < PASS_READS_MAX);
 }
 
-/* Account keys change between two spills only. One request at a time waits for that. */
+/* ---- requests to write ---- */
+
+bool rotate_waits(const struct gw_store *s)
+{
+    return s->rotate_held.client != NULL;
+}
+
+static void complete_change(const struct popped *p, int status)
+{
+    struct gw_store_completion done = {.op = p->r.op, .tag = p->r.tag, .status = status};
+    store_complete(p->client, &done);
+}
+
+/* False: there is no room for it now. */
+static bool begin_change(struct gw_store *s, const struct popped *p)
+{
+    if (writer_room(s) <= WRITES_OWN)
+        return false;
+    bool drop = p->r.op == GW_STORE_DROP_MAILBOX;
+    struct write *w = writer_begin(s, drop ? "dropping a mailbox" : "trimming events");
+    w->client = p->client;
+    w->request = p->r;
+    int rc = drop ? mailbox_drop(s, w) : events_trim(s, w);
+    if (rc == 1)
+        writer_submit(s, w);
+    else
+        complete_change(p, rc);
+    return true;
+}
+
+/* What waits to be written: all CAS that there are, when the group before them is written; the others
+ * one by one. A rotation that only waits for the writer goes first. */
+static unsigned begin_changes(struct gw_store *s)
+{
+    if (s->changes_count == 0 || (rotate_waits(s) && s->spill.phase == SPILL_IDLE))
+        return 0;
+    struct cas_group *g = &s->cas_group;
+    bool may_cas = small_may_begin(s);
+    unsigned kept = 0, all = s->changes_count;
+    for (unsigned i = 0; i < all; i++) {
+        struct popped *p = &s->changes[i];
+        bool taken;
+        if (p->r.op != GW_STORE_CAS)
+            taken = begin_change(s, p);
+        else if ((taken = may_cas && g->count < PASS_REQUESTS_MAX))
+            g->asked[g->count++] = *p;
+        if (!taken)
+            s->changes[kept++] = *p;
+    }
+    s->changes_count = kept;
+    if (may_cas && g->count > 0)
+        small_begin(s);
+    return all - kept;
+}
+
+unsigned store_refuse_changes(struct gw_store *s)
+{
+    unsigned kept = 0, all = s->changes_count;
+    for (unsigned i = 0; i < all; i++) {
+        struct popped *p = &s->changes[i];
+        if (atomic_load(&p->client->patient))
+            s->changes[kept++] = *p;
+        else
+            complete_change(p, -EIO);
+    }
+    s->changes_count = kept;
+    return all - kept;
+}
+
+/* ---- rotation ---- */
+
+/* One request at a time waits for its turn. */
 static void rotate_later(struct gw_store *s, const struct popped *p)
 {
-    if (s->rotate_held.client == NULL) {
+    if (!rotate_waits(s))
         s->rotate_held = *p;
-        return;
-    }
-    struct gw_store_completion done = {.op = p->r.op, .tag = p->r.tag, .status = -EBUSY};
-    store_complete(p->client, &done);
+    else
+        complete_change(p, -EBUSY);
 }
 
 static unsigned rotate_waiting(struct gw_store *s)
 {
     struct popped p = s->rotate_held;
-    if (p.client == NULL || rotate_must_wait(s, &p.r))
+    if (p.client == NULL || rotate_must_wait(s))
         return 0;
     struct gw_store_completion done = {.op = p.r.op, .tag = p.r.tag};
     s->rotate_held.client = NULL;
@@ -135,9 +211,6 @@ static void serve_one(struct gw_store *s, const struct popped *p)
     case GW_STORE_EXPIRED:
         expiry_some(s, &p->r, &done);
         break;
-    case GW_STORE_DROP_MAILBOX:
-        mailbox_drop(s, &p->r, &done);
-        break;
     case GW_STORE_GET:
         small_get(s, &p->r, &done);
         break;
@@ -147,14 +220,11 @@ static void serve_one(struct gw_store *s, const struct popped *p)
     case GW_STORE_SCAN_EVENTS:
         events_scan(s, &p->r, &done);
         break;
-    case GW_STORE_TRIM_EVENTS:
-        events_trim(s, &p->r, &done);
-        break;
     case GW_STORE_STATS:
         store_stats(s, &p->r, &done);
         break;
     case GW_STORE_ROTATE:
-        if (rotate_must_wait(s, &p->r)) {
+        if (rotate_must_wait(s)) {
             rotate_later(s, p);
             return;
         }
@@ -184,70 +254,37 @@ void store_wake_completed(struct gw_store *s)
     }
 }
 
-/* Whether a request looks at what removals that are not written yet should have taken away. */
-static bool sees_removals(const struct gw_store *s, const struct gw_store_request *r)
-{
-    switch (r->op) {
-    case GW_STORE_READ:
-    case GW_STORE_MAILBOX:
-    case GW_STORE_COUNT:
-        return removals_has(s->removals, &r->mailbox);
-    case GW_STORE_EXPIRED:
-    case GW_STORE_DROP_MAILBOX:
-    case GW_STORE_VERIFY:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Before anything is served: when that fails, requests wait, and are not shown what was removed. */
-static void write_removals(struct gw_store *s)
-{
-    for (unsigned i = 0; i < s->popped_count; i++)
-        if (sees_removals(s, &s->popped[i].r)) {
-            removals_flush(s);
-            return;
-        }
-}
-
 static void serve_popped(struct gw_store *s)
 {
     for (unsigned i = 0; i < s->popped_count; i++)
-        if (s->popped[i].r.op != GW_STORE_CAS)
-            serve_one(s, &s->popped[i]);
-    small_cas_pass(s);
-    s->popped_count = s->popped_slow = 0;
-}
-
-/* An append that found no room in the log waits for this. */
-static void prepare_log(struct gw_store *s)
-{
-    if (s->ops->log_prepare(s->engine))
-        wake_up(&s->commit_wake);
+        serve_one(s, &s->popped[i]);
+    s->popped_count = 0;
 }
 
 /* Requests are taken before segments are indexed: a client submits a READ only after its APPEND was
- * complete, and the segment was handed over before that. So every READ finds what it must see; what
- * was taken waits when indexing, or writing what was removed, fails. */
+ * complete, and the segment was handed over before that. So every READ finds what it must see. Nothing
+ * here waits for a write, but for a slice of a rotation. */
 unsigned store_storage_pass(struct gw_store *s)
 {
     uint64_t now_us = store_now_us(s);
     if (atomic_load_explicit(&s->closed, memory_order_acquire))
         return reopen_pass(s, now_us);
+    uint64_t asked = atomic_load_explicit(&s->writer.asked, memory_order_relaxed);
+    unsigned work = writer_finish(s);
     reserve_check(s, now_us);
     pop_requests(s);
-    unsigned work = s->popped_count + index_handover(s, now_us);
-    if (!atomic_load(&s->failed))
-        write_removals(s);
+    work += s->popped_count + index_handover(s, now_us);
     if (atomic_load(&s->failed))
         return 1;
-    prepare_log(s);
+    writer_prepare_log(s);
     serve_popped(s);
     work += rotate_waiting(s);
+    work += begin_changes(s);
     work += upkeep_pass(s);
     store_wake_completed(s);
     work += spill_pass(s, now_us);
+    if (!s->cfg.own_thread)
+        work += writer_write_until(s, asked);
     atomic_store_explicit(&s->window_messages, s->window.message_count, memory_order_relaxed);
     return work;
 }
@@ -257,7 +294,7 @@ static bool storage_has_work(const struct gw_store *s)
     if (atomic_load(&s->closed))
         return atomic_load(&s->stop) || reopen_has_work(s);
     if (gw_ring_count(s->handover) > 0 || atomic_load(&s->spill.done) || atomic_load(&s->stop) ||
-        upkeep_has_work(s))
+        writer_has_work(s) || upkeep_has_work(s))
         return true;
     for (unsigned i = 0; i < s->cfg.client_count; i++)
         if (gw_ring_count(s->clients[i].storage_requests) > 0)
@@ -469,6 +506,8 @@ static int open_rings(struct gw_store *s)
     if (!err)
         err = spill_open(s);
     if (!err)
+        err = writer_open(s);
+    if (!err)
         err = upkeep_open(s);
     if (!err)
         err = window_open(&s->window, 2 * s->cfg.window_bytes_max);
@@ -477,17 +516,20 @@ static int open_rings(struct gw_store *s)
 
 static void close_engine(struct gw_store *s)
 {
-    if (s->batch != NULL)
+    if (s->batch != NULL) {
         s->ops->batch_free(&s->batch);
+        s->ops->batch_free(&s->spill.batch);
+        writer_close_batches(s);
+    }
     if (s->engine != NULL)
         s->ops->free(&s->engine);
 }
-
 
 static void close_all(struct gw_store *s)
 {
     upkeep_close(s);
     spill_close(s);
+    writer_close(s);
     close_engine(s);
     for (unsigned i = 0; i < s->cfg.client_count; i++)
         close_client(&s->clients[i]);
@@ -498,7 +540,8 @@ static void close_all(struct gw_store *s)
     vault_hand_close(&s->hand);
     free(s->clients);
     free(s->dropped);
-    free(s->removals);
+    removals_close(&s->removals);
+    free(s->changes);
     free(s->scratch);
     free(s);
 }
@@ -511,8 +554,7 @@ static void forget_all(struct gw_store *s)
         ; /* it is in the log */
     window_forget(&s->window);
     s->dropped_count = 0;
-    removals_forget(s->removals);
-    s->index_dirty = false;
+    removals_forget(&s->removals);
 }
 
 int store_open_engine(struct gw_store *s, char err[256])
@@ -535,6 +577,8 @@ int store_open_engine(struct gw_store *s, char err[256])
     if (status)
         return status;
     s->batch = s->ops->batch_new(s->engine);
+    s->spill.batch = s->ops->batch_new(s->engine);
+    writer_open_batches(s);
     status = store_recover(s, until, err);
     if (!status && !again) /* an incarnation is of the process, not of the files */
         status = vault_begin_incarnation(s, err);
@@ -548,6 +592,8 @@ static int start_thread(struct gw_store *s)
     if (!s->cfg.own_thread)
         return 0;
     int err = spill_start(s);
+    if (!err)
+        err = writer_start(s);
     if (!err)
         err = upkeep_start(s);
     if (err)
@@ -599,6 +645,7 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
                            .commit_wake = {.fd = -1},
                            .storage_wake = {.fd = -1},
                            .spill = {.wake = {.fd = -1}},
+                           .writer = {.wake = {.fd = -1}},
                            .upkeep = {.wake = {.fd = -1}},
                            .window = {.region = {.fd = -1}}};
     if (s->cfg.spill_file_min == 0)
@@ -609,8 +656,9 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
         s->cfg.report = report_to_stderr;
     check(getrandom(&s->cas_key, sizeof(s->cas_key), 0) == sizeof(s->cas_key));
     s->clients = calloc(cfg->client_count, sizeof(*s->clients));
-    s->removals = calloc(1, sizeof(*s->removals));
-    check(s->clients != NULL && s->removals != NULL);
+    s->changes = calloc((size_t)cfg->client_count * cfg->requests_max, sizeof(*s->changes));
+    check(s->clients != NULL && s->changes != NULL);
+    removals_open(&s->removals);
     for (unsigned i = 0; i < cfg->client_count; i++)
         s->clients[i].wake.fd = -1;
     int status = open_rings(s);
@@ -626,17 +674,19 @@ int gw_store_open(struct gw_store **out, const struct gw_store_config *cfg, char
     return 0;
 }
 
-/* No other thread but the spill thread: what was submitted is done, and a spill that was begun.
+/* No other thread but those that this one hands work to: what was submitted is done, and a spill that
+ * was begun.
  * What an engine that failed holds was never acknowledged. */
 static void finish_all(struct gw_store *s)
 {
     while (!atomic_load(&s->closed)) {
         unsigned work = store_storage_pass(s) + gw_store_commit_poll(s);
-        bool waits = s->spill.phase == SPILL_WRITE || s->upkeep.phase == UPKEEP_WORK;
+        bool waits = s->spill.phase != SPILL_IDLE || s->upkeep.phase != UPKEEP_IDLE ||
+                     !writer_is_idle(s);
         if (work == 0 && !waits)
             return;
         wake_arm(&s->storage_wake);
-        if (work > 0 || atomic_load(&s->spill.done) || upkeep_has_work(s))
+        if (work > 0 || atomic_load(&s->spill.done) || writer_has_work(s) || upkeep_has_work(s))
             wake_disarm(&s->storage_wake);
         else
             wake_sleep(&s->storage_wake, IDLE_SLEEP_US_MAX);
@@ -695,6 +745,8 @@ struct gw_store_state gw_store_state(const struct gw_store *s)
         .window_messages = atomic_load_explicit(&s->window_messages, memory_order_relaxed),
         .segment_next = atomic_load_explicit(&s->segment_next, memory_order_relaxed),
         .segment_oldest = atomic_load_explicit(&s->segment_oldest, memory_order_relaxed),
+        .writes_waiting = writer_waiting(s),
+        .write_waits_us = writer_waits_us(s),
         .free_bytes = atomic_load_explicit(&s->free_bytes, memory_order_relaxed),
         .reserve_bytes = s->cfg.reserve_bytes,
         .condition = condition(s),

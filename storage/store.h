@@ -228,6 +228,11 @@ struct gw_store_stats {
         uint64_t disk_bytes, memory_bytes, pending_bytes;
     } spaces[8];
     unsigned space_count;
+    /* What the engine makes writes wait for, and what waits for it. No reader does. */
+    bool write_stopped;        /* it takes no write at all for now */
+    uint64_t write_rate_max;   /* bytes a second that it lets through; 0: no limit */
+    uint64_t writes_waiting;   /* batches of keys handed to the writer and not yet written */
+    uint64_t write_waits_us;   /* how long the one under way has taken so far; 0: none is */
 };
 
 enum gw_rotate {
@@ -323,8 +328,8 @@ unsigned gw_store_commit_poll(struct gw_store *s);
  * passed. Commit thread, after a poll that returned 0. Clients make a system call only while it
  * sleeps. */
 void gw_store_commit_wait(struct gw_store *s, uint64_t timeout_us);
-/* One pass of reads, small records and spill, as the storage thread makes them, and the spill and
- * upkeep threads' work within it; only when own_thread is false. Returns work done.
+/* One pass of reads, small records and spill, as the storage thread makes them, and the writer's, the
+ * spill and the upkeep thread's work within it; only when own_thread is false. Returns work done.
  *
  * So one thread can step a whole store. An engine whose writes take time may call back meanwhile
  * (gw_mem_set_wait), and what it calls may make the other poll, of the two that is not under way:
@@ -347,6 +352,9 @@ unsigned gw_store_storage_poll(struct gw_store *s);
     X(small_reads, "small records read")                               \
     X(small_writes, "small records written")                           \
     X(spilled_segments, "segments dropped from the commit log")        \
+    X(key_writes, "batches of keys written")                           \
+    X(key_write_us, "microseconds that writing them took")             \
+    X(key_write_wait_us, "microseconds that they waited for the writer") \
     X(event_files, "sorted files that events were spilled to")         \
     X(damaged, "segments and records that could not be read")          \
     X(resealed, "messages sealed anew under their account's key")     \
@@ -385,6 +393,8 @@ struct gw_store_state {
     uint64_t window_messages; /* of these, messages still waiting */
     uint64_t segment_next;    /* number of the next segment */
     uint64_t segment_oldest;  /* oldest segment still in the log */
+    uint64_t writes_waiting;  /* batches of keys that are not yet written */
+    uint64_t write_waits_us;  /* how long the one under way has taken so far; 0: none is */
     uint64_t free_bytes;      /* of the file system, as last looked */
     uint64_t reserve_bytes;
     enum gw_store_condition condition;

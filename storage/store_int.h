@@ -17,6 +17,7 @@
 #include "vault.h"
 #include "wake.h"
 #include "window.h"
+#include "writer.h"
 
 /* One group commit: bounded, so that the first of many does not wait for the last. It stops when
  * this is exceeded, so it may be larger by one segment. */
@@ -24,9 +25,9 @@
 #define COMMIT_BYTES_MAX    (GW_LOG_APPEND_BYTES_MAX - GW_SEGMENT_BYTES_MAX)
 /* Segments between the commit thread and the storage thread. */
 #define HANDOVER_SLOTS 4096
-/* Requests that the storage thread takes in one pass, and so the largest batch of CAS. */
+/* The largest group of CAS, which share a sync. */
 #define PASS_REQUESTS_MAX 1024
-/* Of a client at a time, and how many that are not CAS end a pass. */
+/* Of a client at a time, and how many to be answered at once end a pass. */
 #define PASS_TURN      16
 #define PASS_READS_MAX 128
 /* What one pass may do for a spill: a read that arrives meanwhile waits for it. */
@@ -102,18 +103,29 @@ struct append {
     struct window_segment segment;
 };
 
-/* A CAS of this pass that was accepted: later ones of the pass see it. */
+/* A CAS of this group that was accepted: later ones of the group see it. */
 struct cas_pending {
     const struct gw_store_request *r;
     uint64_t version; /* 0: deleted */
     uint16_t next;    /* in its bucket, index + 1 */
 };
 
+/* Those that are written together, in one durable write; one group at a time. */
+struct cas_group {
+    struct popped asked[PASS_REQUESTS_MAX];
+    struct gw_store_completion done[PASS_REQUESTS_MAX];
+    unsigned count; /* 0: none is under way */
+};
+
 enum spill_phase {
     SPILL_IDLE,
-    SPILL_GATHER, /* segments are walked, some each pass */
-    SPILL_WRITE,  /* the spill thread sorts and writes */
-    SPILL_SETTLE, /* messages leave the window, some each pass */
+    SPILL_REMOVE,   /* what was removed is to be handed to the writer */
+    SPILL_GATHER,   /* segments are walked, some each pass */
+    SPILL_PREPARE,  /* the spill thread sorts, seals, and writes files */
+    SPILL_PUT,      /* what it has put into a batch is to be handed to the writer */
+    SPILL_SETTLE,   /* messages leave the window, some each pass */
+    SPILL_PROGRESS, /* that they have is to be handed to the writer */
+    SPILL_AWAIT,    /* the writer has it */
 };
 
 struct spill_message {
@@ -131,6 +143,7 @@ struct spill {
     size_t message_count;
     size_t settled;
     bool filed; /* its messages go into a file, or are there */
+    bool trims; /* the log is about to give up what was spilled before */
     struct spill_events events;
 
     /* the spill thread */
@@ -140,6 +153,7 @@ struct spill {
     struct wake wake;
     atomic_bool asked, done; /* handed over, and back */
     int err;
+    struct gw_batch *batch; /* for what does not go into files */
     struct gw_pair *pairs; /* of whichever thread writes this spill, as is what follows */
     size_t *bucket_ends;   /* SPILL_BUCKETS, while they are sorted */
     uint8_t *reseal_buf;
@@ -189,12 +203,12 @@ struct gw_store {
     bool thread_runs;
     atomic_bool stop;
     struct wake storage_wake;
-    struct gw_batch *batch;
+    struct gw_batch *batch; /* for who is alone with the engine: at start, and a rotation of keys */
     struct vault_hand hand;
     struct store_state state;
     uint64_t segment_indexed; /* the highest that this thread knows */
-    struct removals *removals;
-    bool index_dirty;         /* the batch holds deletes of spilled messages */
+    struct removals removals;
+    struct writer writer;
     uint64_t recovered_end;   /* window: up to here it came from the log at start */
     struct spill spill;
     struct upkeep upkeep;
@@ -205,8 +219,11 @@ struct gw_store {
     size_t dropped_count;
     uint64_t version_next, version_reserved;
     struct popped popped[PASS_REQUESTS_MAX];
-    unsigned popped_count, popped_slow; /* slow: those that are not CAS */
-    struct popped rotate_held; /* waits for the end of a spill; client NULL: none */
+    unsigned popped_count;
+    struct popped *changes;    /* requests that are to be written, each client's credit has room */
+    unsigned changes_count;
+    struct popped rotate_held; /* waits for its turn; client NULL: none */
+    struct cas_group cas_group;
     struct cas_pending cas[PASS_REQUESTS_MAX];
     unsigned cas_count;
     uint16_t cas_buckets[CAS_BUCKETS];
@@ -220,8 +237,8 @@ struct gw_store {
 uint64_t store_now_us(const struct gw_store *s);
 void store_report(const struct gw_store *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The engine failed a write: nothing is written from here on until it was opened anew. Commit or
- * storage thread. */
+/* The engine failed a write: nothing is written from here on until it was opened anew. Any of the
+ * store's threads. */
 void store_fail(struct gw_store *s, const char *what, int err);
 /* Opens the engine and recovers. After an error it is closed, with the reason in err. */
 int store_open_engine(struct gw_store *s, char err[256]);
@@ -231,6 +248,10 @@ void store_complete(struct gw_store_client *c, const struct gw_store_completion 
 /* Those whose requests completed in this pass, if they sleep. */
 void store_wake_completed(struct gw_store *s);
 unsigned store_storage_pass(struct gw_store *s);
+/* While the store is broken: requests to change something, of those who do not wait, fail. How many. */
+unsigned store_refuse_changes(struct gw_store *s);
+/* A rotation of keys waits until the writer and the spill thread have nothing to do. */
+bool rotate_waits(const struct gw_store *s);
 
 /* meta.c: what META holds */
 #define STORE_FORMAT 2
@@ -244,13 +265,11 @@ void meta_put_restored(const struct gw_engine_ops *ops, struct gw_batch *b);
 
 /* indexing.c: segments become known to the storage thread */
 unsigned index_handover(struct gw_store *s, uint64_t now_us);
-/* Adds s to the window; what it removes of spilled messages goes to the batch. */
+/* Adds s to the window; what it removes of spilled messages is gathered. */
 void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_t now_us);
 /* The ranges of a REMOVE, opened, in scratch; NULL when they are not what somebody with our keys
  * sealed. */
 const uint8_t *index_open_removal(struct gw_store *s, const struct gw_record_head *r);
-/* Writes the batch that index_segment filled, if it did. */
-void index_flush(struct gw_store *s);
 
 /* mailbox.c */
 #define MAILBOX_TEXT_BYTES (2 * sizeof(struct gw_mailbox_id) + 1)
@@ -265,32 +284,34 @@ void mailbox_state(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done);
 void mailbox_count(struct gw_store *s, const struct gw_store_request *r,
                    struct gw_store_completion *done);
-void mailbox_drop(struct gw_store *s, const struct gw_store_request *r,
-                  struct gw_store_completion *done);
+/* What w->request asks for, into its batch. 1, or negative errno. */
+int mailbox_drop(struct gw_store *s, struct write *w);
 /* Into the batch: all keys of a mailbox go. */
-void mailbox_delete_all(struct gw_store *s, const struct gw_mailbox_id *id);
-/* Deletes spilled messages first .. last into the batch. Returns how many there were. */
-uint64_t mailbox_delete_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t first,
-                                uint64_t last);
+void mailbox_delete_all(struct gw_store *s, struct gw_batch *b, const struct gw_mailbox_id *id);
+/* The highest position that was spilled and is still there; 0 when there is none. 0 or negative
+ * errno. */
+int mailbox_last_spilled(struct gw_store *s, const struct gw_mailbox_id *id, uint64_t *position);
 
 /* events.c */
 void events_key(uint8_t key[EVENTS_KEY_BYTES], uint64_t segment, uint32_t index);
 void events_scan(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
-/* The first held segment with number >= from. */
 /* Segments whose events are read from their keys. */
 uint64_t events_spilled_below(const struct gw_store *s);
+/* The first held segment with number >= from. */
 size_t events_held_from(const struct gw_store *s, uint64_t from);
-void events_trim(struct gw_store *s, const struct gw_store_request *r,
-                 struct gw_store_completion *done);
+/* What w->request asks for, into its batch. 1; 0: there is nothing to do. */
+int events_trim(struct gw_store *s, struct write *w);
 
 /* small.c */
 void small_get(struct gw_store *s, const struct gw_store_request *r,
                struct gw_store_completion *done);
 void small_scan(struct gw_store *s, const struct gw_store_request *r,
                 struct gw_store_completion *done);
-/* All CAS of the pass as one durable write, with their completions. */
-void small_cas_pass(struct gw_store *s);
+/* Whether a group of CAS may be filled: none is under way. */
+bool small_may_begin(const struct gw_store *s);
+/* Those in the group as one durable write; their completions come with it. */
+void small_begin(struct gw_store *s);
 /* The space that a namespace lies in. */
 enum gw_space small_space(uint8_t ns);
 /* Into the batch, with a version of its own: `key` begins with the namespace. The version. */
@@ -311,10 +332,10 @@ unsigned spill_pass(struct gw_store *s, uint64_t now_us);
 /* Until when the oldest segment may stay, in us from now; UINT64_MAX when there is nothing to wait
  * for, or somebody else will wake us. */
 uint64_t spill_due_us(const struct gw_store *s, uint64_t now_us);
-/* The oldest segment, now. False when there is none or the engine failed. */
+/* Who is alone with the engine: the oldest segment, now. False when there is none or it failed. */
 bool spill_oldest(struct gw_store *s);
-/* The log gives up what is in the keys, once those are on disk: every few hundred segments. */
-void spill_trim_log(struct gw_store *s);
+/* The same: the log gives up what is in the keys, once those are on disk. 0 or negative errno. */
+int spill_trim_now(struct gw_store *s);
 
 /* Nothing is under way any more, and its thread leaves the engine alone. False: not yet. */
 bool spill_forget(struct gw_store *s);

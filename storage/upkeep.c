@@ -107,27 +107,33 @@ static bool is_spilled(const struct gw_store *s, uint64_t until)
            (s->window.held_count == 0 || window_held_at(&s->window, 0)->s.number >= until);
 }
 
-static int start_work(struct gw_store *s)
+/* All is durable, and the log has given it up. */
+static void synced(struct gw_store *s, const struct write *w)
 {
     struct upkeep *u = &s->upkeep;
-    /* A write that touches META, so that flushing it leaves RocksDB's old log behind. */
-    s->ops->batch_clear(s->batch);
-    meta_put_state(s, s->batch);
-    int err = s->ops->write(s->engine, s->batch, true);
-    if (err) {
-        store_fail(s, "making spilled messages durable", err);
-        return err;
-    }
-    if (u->request.op != GW_STORE_BACKUP)
-        s->ops->log_scrub(s->engine, s->state.segment_oldest);
-    if (!needs_engine(u->request.op)) {
-        complete(s, 0);
-        return 0;
+    if (w->err || !needs_engine(u->request.op)) {
+        complete(s, w->err);
+        return;
     }
     u->phase = UPKEEP_WORK;
     atomic_store(&u->asked, true);
     wake_up(&u->wake);
-    return 0;
+}
+
+static void sync_spilled(struct gw_store *s)
+{
+    struct upkeep *u = &s->upkeep;
+    struct write *w = writer_begin(s, "making spilled messages durable");
+    /* META is touched, so that flushing it leaves RocksDB's old log behind. */
+    meta_put_state(s, w->batch);
+    w->sync = true;
+    if (u->request.op != GW_STORE_BACKUP) {
+        w->log_below = s->state.segment_oldest;
+        w->scrub = true;
+    }
+    w->done = synced;
+    u->phase = UPKEEP_SYNC;
+    writer_submit(s, w);
 }
 
 static unsigned after_roll(struct gw_store *s)
@@ -147,11 +153,9 @@ static unsigned after_roll(struct gw_store *s)
 static unsigned after_spill(struct gw_store *s)
 {
     struct upkeep *u = &s->upkeep;
-    if (!is_spilled(s, u->until) || s->spill.phase != SPILL_IDLE)
+    if (!is_spilled(s, u->until) || s->spill.phase != SPILL_IDLE || writer_room(s) == 0)
         return 0;
-    int err = start_work(s);
-    if (err)
-        complete(s, err);
+    sync_spilled(s);
     return 1;
 }
 
@@ -179,7 +183,8 @@ unsigned upkeep_pass(struct gw_store *s)
     }
     return u->phase == UPKEEP_ROLL    ? after_roll(s)
            : u->phase == UPKEEP_SPILL ? after_spill(s)
-                                      : after_work(s);
+           : u->phase == UPKEEP_WORK  ? after_work(s)
+                                      : 0;
 }
 
 bool upkeep_forget(struct gw_store *s)

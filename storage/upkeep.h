@@ -2,8 +2,8 @@
 /*
  * Upkeep: what takes long and must not hold up the storage thread, one thing at a time.
  *
- * A request goes through phases: the commit thread begins a new log file, the storage thread spills
- * what the old ones hold and gives them up, and the upkeep thread does what blocks in the engine.
+ * A request goes through phases: the commit thread begins a new log file, what the old ones hold is
+ * spilled and given up, and the upkeep thread does what blocks in the engine.
  * Which of them depends on the request.
  */
 #ifndef GW_STORAGE_UPKEEP_H
@@ -20,6 +20,7 @@ enum upkeep_phase {
     UPKEEP_IDLE,
     UPKEEP_ROLL,  /* the commit thread begins a new log file */
     UPKEEP_SPILL, /* what lies before it is spilled */
+    UPKEEP_SYNC,  /* the writer makes that durable, and the log gives it up */
     UPKEEP_WORK,  /* the upkeep thread is in the engine */
 };
 
@@ -52,10 +53,10 @@ void upkeep_close(struct gw_store *s);
 void upkeep_begin(struct gw_store *s, struct gw_store_client *client,
                   const struct gw_store_request *r);
 unsigned upkeep_pass(struct gw_store *s);
-/* Whether another thread has done its part. */
 /* After a failed write, before the engine is closed: what is under way fails with -EIO. False: the
  * upkeep thread is still in the engine. The commit thread is parked. */
 bool upkeep_forget(struct gw_store *s);
+/* Whether another thread has done its part. */
 bool upkeep_has_work(const struct gw_store *s);
 /* Segments below this number shall be spilled now; 0: none. */
 uint64_t upkeep_spill_below(const struct gw_store *s);

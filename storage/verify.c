@@ -83,6 +83,9 @@ static void spilled_message(struct slice *x, struct gw_bytes key, struct gw_byte
     bool same = x->w->key_len >= sizeof(mailbox) &&
                 memcmp(x->w->key, &mailbox, sizeof(mailbox)) == 0;
     x->w->mailboxes += !same;
+    if (key.len == MAILBOX_KEY_BYTES &&
+        removals_have(x->s, &mailbox, gw_be64(key.p + sizeof(mailbox))))
+        return; /* it is being removed */
     x->w->messages++;
     if (mailbox_value_ok(&mailbox, key, value))
         look_at_message(x, (const void *)value.p, value.len);

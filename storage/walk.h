@@ -23,7 +23,7 @@ void walk_damage(struct gw_walk *w, const struct gw_mailbox_id *mailbox, uint64_
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* rotate.c */
-bool rotate_must_wait(const struct gw_store *s, const struct gw_store_request *r);
+bool rotate_must_wait(const struct gw_store *s);
 void rotate_some(struct gw_store *s, const struct gw_store_request *r,
                  struct gw_store_completion *done);
 

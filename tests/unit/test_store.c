@@ -472,7 +472,7 @@ STORE_TEST(cas_of_one_pass_see_each_other)
         r.tag = i;
         cr_assert_eq(gw_store_submit(rig->client[i], &r), 0);
     }
-    gw_store_storage_poll(rig->store);
+    rig_settle(rig);
     struct gw_store_completion done[2];
     cr_assert_eq(gw_store_poll(rig->client[0], &done[0], 1), 1);
     cr_assert_eq(gw_store_poll(rig->client[1], &done[1], 1), 1);
@@ -489,7 +489,7 @@ STORE_TEST(cas_of_one_pass_see_each_other)
         r.data_len = steps[i].len;
         cr_assert_eq(gw_store_submit(rig->client[0], &r), 0);
     }
-    gw_store_storage_poll(rig->store);
+    rig_settle(rig);
     for (size_t i = 0; i < 4; i++) {
         cr_assert_eq(gw_store_poll(rig->client[0], done, 1), 1);
         cr_assert_eq(done[0].status, steps[i].status, "step %zu: %d", i, done[0].status);
