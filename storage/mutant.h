@@ -15,6 +15,7 @@
 #define GW_MUTANT_drop_spill 4 /* one message of each spill is not written */
 #define GW_MUTANT_forget_repeats 5 /* after a start nothing is known of what was stored before */
 #define GW_MUTANT_forget_counts 6 /* after a start a session's count is what its record says */
+#define GW_MUTANT_forget_heirs 7 /* what a session leaves waits for the next log-in */
 
 #ifndef GW_MUTANT
 #define GW_MUTANT GW_MUTANT_none

@@ -84,6 +84,24 @@ _Static_assert(sizeof(struct gw_home_account) == 192, "three cache lines");
 
 /* ---- sessions ---- */
 
+/* What a session follows. It turns to another only when all that it was handed has been taken or refused:
+ * so what is refused is of what it follows. */
+enum gw_follows {
+    GW_FOLLOWS_MAILBOX,   /* by `cursor` */
+    GW_FOLLOWS_OWN,       /* by `own_cursor`: its priority is negative */
+    GW_FOLLOWS_INHERITED, /* what is first in `inherited` */
+};
+
+/* Positions to be looked at once more, for what was for the full JID of a session that has ended. */
+struct gw_inherited {
+    gw_block next;
+    uint16_t len;
+    uint64_t from, to;
+    char resource[];
+};
+/* Of one session; what more would be waits for the account's next log-in. */
+#define GW_INHERITED_MAX 8u
+
 struct gw_home_session {
     uint32_t next; /* of the account; first: the slab's free link */
     uint32_t account; /* 0: unused */
@@ -99,6 +117,8 @@ struct gw_home_session {
     bool sm : 1;
     bool interested : 1; /* has asked for the roster: gets its changes (RFC 6121 section 2.1.6) */
     uint8_t transient_count;
+    uint8_t follows; /* enum gw_follows */
+    uint8_t inherited_count;
     uint16_t in_flight; /* stored messages handed over, not delivered */
     uint16_t untaken;   /* of these, and before: posts that its edge has still to answer */
     uint32_t read_next;
@@ -106,6 +126,7 @@ struct gw_home_session {
     uint64_t cursor;     /* next position to hand over, when it reads the mailbox */
     /* The same when its priority is negative: of what is for its full JID, from own_from on. */
     uint64_t own_cursor, own_from;
+    uint64_t claims_from; /* while it is available, what comes for its full JID is nobody else's */
     uint64_t available_wall_us;
     uint64_t since_wall_us;
     gw_block jid_block; /* full JID */
@@ -114,6 +135,7 @@ struct gw_home_session {
     gw_block fanout;   /* struct gw_fanout while contacts have still to hear of it */
     gw_block directed; /* struct gw_home_text: who has had directed presence */
     gw_block transient_head, transient_tail;
+    gw_block inherited; /* first struct gw_inherited, oldest first */
     gw_block resume_block; /* struct gw_resumption, or 0: its stream cannot be resumed */
     struct gw_tcp_tuple tuple;
 };
@@ -148,8 +170,10 @@ struct gw_read_slot {
     bool used;
     gw_block block;
     uint32_t cap;
-    uint64_t from; /* the session's cursor when it was submitted */
-    uint64_t end;  /* the account's durable_end when it was submitted */
+    /* when it was submitted: */
+    uint64_t from;  /* the session's cursor */
+    uint64_t after; /* its read_after */
+    uint64_t end;   /* the account's durable_end */
 };
 
 struct gw_home {
@@ -273,12 +297,12 @@ static inline bool gw_session_reads(const struct gw_home_session *s)
     return s->available && s->priority >= 0;
 }
 
-/* Whether what is stored at this position for its full JID is its, and nobody else's: all when it
- * reads; with negative priority what came since (RFC 6121 section 8.5.3.1). One that is not available
- * claims nothing: what it gets before it reads could overtake what waits. */
+/* Whether what is stored at this position for its full JID is its, and nobody else's: what came since it
+ * is available (RFC 6121 section 8.5.3.1). One that is not claims nothing: what it gets before it reads
+ * could overtake what waits. */
 static inline bool gw_session_claims(const struct gw_home_session *s, uint64_t position)
 {
-    return gw_session_reads(s) || (s->available && position >= s->own_from);
+    return s->available && position >= s->claims_from;
 }
 
 static inline struct gw_bytes gw_home_account_jid(const struct gw_lcore *l,
@@ -423,17 +447,31 @@ void gw_home_taken(struct gw_lcore *l, struct gw_post *p);
 
 /* mailbox.c */
 /* A message at this position that was handed over has not arrived; own: it is for the full JID. */
-void gw_home_rewind(struct gw_home_session *s, uint64_t position, bool own);
+void gw_home_rewind(struct gw_lcore *l, struct gw_home_session *s, uint64_t position, bool own);
 /* Its presence has changed: it begins to take all that is stored, or only what is for its full JID. */
 void gw_home_begin_reading(struct gw_lcore *l, uint32_t session);
 void gw_home_begin_own(struct gw_lcore *l, uint32_t session, bool was_reading);
 /* Hand a durable message to the sessions whose cursor stands at it. */
 void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *p);
 void gw_home_read_later(struct gw_lcore *l, uint32_t session, uint64_t after_segment);
+/* Its mailbox is read for it when it is behind and takes more. */
+void gw_home_read_on(struct gw_lcore *l, uint32_t session);
 unsigned gw_home_start_reads(struct gw_lcore *l);
 void gw_home_read_done(struct gw_lcore *l, uint32_t slot, const struct gw_store_completion *c);
 void gw_home_refused(struct gw_lcore *l, uint32_t session, const struct gw_post *p);
 void gw_home_room(struct gw_lcore *l, struct gw_post *p);
+
+/* inherit.c */
+/* The session ends, or is not available any more: what it has claimed is the others'. */
+void gw_home_claims_end(struct gw_lcore *l, uint32_t session);
+/* The first; there is one. */
+struct gw_inherited *gw_home_inherited(const struct gw_lcore *l, const struct gw_home_session *s);
+void gw_home_inherited_drop_done(struct gw_lcore *l, struct gw_home_session *s);
+/* What it follows is of the first, and one at this position was refused. */
+void gw_home_inherited_rewind(struct gw_lcore *l, struct gw_home_session *s, uint64_t position);
+/* Its cursor has gone back: from there on it sees all by that. */
+void gw_home_inherited_clip(struct gw_lcore *l, struct gw_home_session *s);
+void gw_home_inherited_free(struct gw_lcore *l, struct gw_home_session *s);
 
 /* The mark of a stanza's sender in its recipient's mailbox. */
 uint16_t gw_home_sender_mark(const struct gw_lcore *l, const struct gw_mailbox_id *mailbox,

@@ -95,6 +95,8 @@ struct gw_edge_counters {
     X(read_back, "messages read from the mailbox for a session")                                   \
     X(removed, "positions removed: delivered")                                                     \
     X(transient, "stanzas routed without being stored")                                            \
+    X(inherited, "sessions that others look after: they ended with messages for their full JID")   \
+    X(inherited_dropped, "of these not now: the messages wait for the next log-in")                \
     X(transient_dropped, "stanzas without storage dropped: no session, or its queue full")         \
     X(expired, "messages removed in the background: too old")                                      \
     X(expired_unread, "messages left out and removed when they were read: too old")                \

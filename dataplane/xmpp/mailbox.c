@@ -30,12 +30,21 @@ static bool is_claimed(const struct gw_lcore *l, const struct gw_home_account *a
     return false;
 }
 
+static bool is_inherited(const struct gw_lcore *l, const struct gw_home_session *s,
+                         struct gw_bytes resource, uint64_t position)
+{
+    const struct gw_inherited *n = gw_home_inherited(l, s);
+    return position < n->to && gw_bytes_eq(gw_bytes(n->resource, n->len), resource);
+}
+
 /* Whether a stored message for `resource` (empty: the bare JID) is for this session, when its cursor
  * comes to it. */
 static bool wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
                   uint64_t position)
 {
     bool reads = gw_session_reads(s);
+    if (s->follows == GW_FOLLOWS_INHERITED)
+        return reads && is_inherited(l, s, resource, position);
     if (resource.len == 0)
         return reads;
     if (is_own(l, s, resource))
@@ -44,9 +53,32 @@ static bool wants(const struct gw_lcore *l, const struct gw_home_session *s, str
     return reads && !is_claimed(l, gw_home_account(l, s->account), resource, position);
 }
 
-static uint64_t *cursor_of(struct gw_home_session *s)
+static uint64_t *cursor_of(const struct gw_lcore *l, struct gw_home_session *s)
 {
-    return gw_session_reads(s) ? &s->cursor : &s->own_cursor;
+    if (s->follows == GW_FOLLOWS_INHERITED)
+        return &gw_home_inherited(l, s)->from;
+    return s->follows == GW_FOLLOWS_OWN ? &s->own_cursor : &s->cursor;
+}
+
+static enum gw_follows next_followed(const struct gw_home_session *s)
+{
+    if (!gw_session_reads(s))
+        return GW_FOLLOWS_OWN;
+    return s->inherited != 0 ? GW_FOLLOWS_INHERITED : GW_FOLLOWS_MAILBOX;
+}
+
+/* It turns to what it is to follow. False: not yet. */
+static bool turn(struct gw_lcore *l, struct gw_home_session *s)
+{
+    if (s->untaken == 0) {
+        gw_home_inherited_drop_done(l, s);
+        s->follows = (uint8_t)next_followed(s);
+        return true;
+    }
+    if (s->follows != next_followed(s))
+        return false;
+    return s->follows != GW_FOLLOWS_INHERITED ||
+           gw_home_inherited(l, s)->from < gw_home_inherited(l, s)->to;
 }
 
 static bool may_hand_over(const struct gw_lcore *l, const struct gw_home_session *s)
@@ -64,7 +96,7 @@ static void deliver(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     p->epoch = s->epoch;
     s->in_flight++;
     s->untaken++;
-    *cursor_of(s) = p->deliver.position + 1;
+    *cursor_of(l, s) = p->deliver.position + 1;
     gw_post_down(l, s->conn.lcore, p);
 }
 
@@ -74,9 +106,8 @@ static void fall_behind(struct gw_lcore *l, uint32_t i, uint64_t position)
 {
     struct gw_home_session *s = gw_home_session(l, i);
     s->behind = true;
-    *cursor_of(s) = position;
-    if (!s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
-        gw_home_read_later(l, i, 0); /* else the next confirmation starts it */
+    *cursor_of(l, s) = position;
+    gw_home_read_on(l, i); /* or the next confirmation starts it */
 }
 
 void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
@@ -86,7 +117,7 @@ void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
     for (uint32_t i = gw_home_account(l, account)->sessions; i != 0;
          i = gw_home_session(l, i)->next) {
         struct gw_home_session *t = gw_home_session(l, i);
-        if (t->behind || s->position < *cursor_of(t) || !wants(l, t, resource, s->position))
+        if (t->behind || s->position < *cursor_of(l, t) || !wants(l, t, resource, s->position))
             continue;
         if (!may_hand_over(l, t)) {
             fall_behind(l, i, s->position);
@@ -119,17 +150,22 @@ void gw_home_refused(struct gw_lcore *l, uint32_t i, const struct gw_post *p)
      * its connection has gone all are refused, and whoever resumes its stream is given them. */
     if (p->n != GW_TAKEN_GONE && !detached && p->epoch != s->epoch)
         return;
-    s->behind = true;
+    s->behind = s->available;
     s->stalled = true;
-    gw_home_rewind(s, p->deliver.position, p->deliver.own);
+    if (s->follows == GW_FOLLOWS_INHERITED)
+        gw_home_inherited_rewind(l, s, p->deliver.position);
+    else
+        gw_home_rewind(l, s, p->deliver.position, p->deliver.own);
 }
 
-void gw_home_rewind(struct gw_home_session *s, uint64_t position, bool own)
+void gw_home_rewind(struct gw_lcore *l, struct gw_home_session *s, uint64_t position, bool own)
 {
     if (own && position < s->own_cursor)
         s->own_cursor = position;
-    if ((!own || gw_session_reads(s)) && position < s->cursor)
+    if ((!own || gw_session_reads(s)) && position < s->cursor) {
         s->cursor = position;
+        gw_home_inherited_clip(l, s);
+    }
 }
 
 void gw_home_begin_reading(struct gw_lcore *l, uint32_t i)
@@ -151,7 +187,7 @@ void gw_home_begin_own(struct gw_lcore *l, uint32_t i, bool was_reading)
         s->own_cursor = s->cursor;
     if (!was_reading)
         s->available_wall_us = l->wall_us;
-    s->behind = s->own_cursor < end;
+    s->behind = !turn(l, s) || s->own_cursor < end;
     if (s->behind)
         gw_home_read_later(l, i, 0);
     else
@@ -178,16 +214,24 @@ void gw_home_read_later(struct gw_lcore *l, uint32_t i, uint64_t after_segment)
 {
     struct gw_home *h = l->home;
     struct gw_home_session *s = gw_home_session(l, i);
+    if (s->read_after < after_segment)
+        s->read_after = after_segment;
     if (s->queued || s->reading)
         return;
     s->queued = true;
-    s->read_after = after_segment;
     s->read_next = 0;
     if (h->read_tail != 0)
         gw_home_session(l, h->read_tail)->read_next = i;
     else
         h->read_head = i;
     h->read_tail = i;
+}
+
+void gw_home_read_on(struct gw_lcore *l, uint32_t i)
+{
+    const struct gw_home_session *s = gw_home_session(l, i);
+    if (s->behind && !s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
+        gw_home_read_later(l, i, 0);
 }
 
 static struct gw_read_slot *free_slot(struct gw_home *h)
@@ -212,7 +256,7 @@ static bool submit_read(struct gw_lcore *l, struct gw_read_slot *r, uint32_t ses
         .op = GW_STORE_READ,
         .mailbox = gw_identity_mailbox(&a->identity),
         .identity = &read->identity,
-        .from = *cursor_of(s),
+        .from = *cursor_of(l, s),
         .data = read->run,
         .data_len = cap,
         .tag = gw_home_tag(GW_HOME_TAG_READ, (uint32_t)(r - l->home->reads)),
@@ -223,7 +267,7 @@ static bool submit_read(struct gw_lcore *l, struct gw_read_slot *r, uint32_t ses
     }
     *r = (struct gw_read_slot){.session = session, .generation = s->generation, .used = true,
                                .block = b, .cap = cap, .from = rq.from,
-                               .end = a->durable_end};
+                               .after = s->read_after, .end = a->durable_end};
     s->reading = true;
     return true;
 }
@@ -234,7 +278,7 @@ static bool start_first(struct gw_lcore *l)
     struct gw_home *h = l->home;
     uint32_t i = h->read_head;
     struct gw_home_session *s = gw_home_session(l, i);
-    if (s->account != 0 && s->behind) {
+    if (s->account != 0 && s->behind && turn(l, s)) {
         struct gw_read_slot *r = free_slot(h);
         if (s->read_after > h->durable_number || r == NULL ||
             !submit_read(l, r, i, GW_READ_BYTES))
@@ -297,7 +341,7 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
     if (!wants(l, s, resource, r->position))
         return;
     const uint8_t *xml = body + sizeof(meta) + meta.resource_len;
-    bool waited = meta.accepted_us < s->available_wall_us;
+    bool waited = meta.accepted_us < s->available_wall_us || s->follows == GW_FOLLOWS_INHERITED;
     struct gw_post p = {
         .block = w->block,
         .owner = (uint8_t)l->index,
@@ -355,14 +399,14 @@ static void hand_over_burst(struct walk *w, const struct gw_record_head **record
     bool ok[OPEN_BURST];
     open_burst(w, records, n, ok);
     for (unsigned i = 0; i < n; i++) {
-        if (may_hand_over(l, s))
+        if (s->follows != GW_FOLLOWS_INHERITED && may_hand_over(l, s))
             gw_home_transients_before(l, w->session, records[i]->position);
         if (!may_hand_over(l, s)) {
             w->stopped = true;
-            *cursor_of(s) = records[i]->position;
+            *cursor_of(l, s) = records[i]->position;
             return;
         }
-        *cursor_of(s) = records[i]->position + 1;
+        *cursor_of(l, s) = records[i]->position + 1;
         if (ok[i])
             hand_over_record(w, records[i]);
         else
@@ -392,15 +436,19 @@ static void move_on(struct gw_lcore *l, uint32_t session, const struct gw_read_s
 {
     struct gw_home_session *s = gw_home_session(l, session);
     struct gw_home_account *a = gw_home_account(l, s->account);
-    uint64_t *at = cursor_of(s);
+    uint64_t *at = cursor_of(l, s);
     if (stopped) {
-        if (!s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
-            gw_home_read_later(l, session, 0); /* it was the credits: try again */
+        gw_home_read_on(l, session); /* it was the credits: try again */
         return;
     }
     if (c->more) {
         if (c->next > *at)
             *at = c->next;
+        gw_home_read_later(l, session, 0);
+        return;
+    }
+    if (s->follows == GW_FOLLOWS_INHERITED) { /* all that there is of it has been seen */
+        *at = gw_home_inherited(l, s)->to;
         gw_home_read_later(l, session, 0);
         return;
     }
@@ -427,6 +475,15 @@ static void read_failed(struct gw_lcore *l, uint32_t session, const struct gw_st
     gw_home_read_later(l, session, 0);
 }
 
+/* It was moved back meanwhile, by a refusal, or has inherited something: what was read is not what it
+ * is to follow now. */
+static bool is_overtaken(const struct gw_lcore *l, struct gw_home_session *s,
+                         const struct gw_read_slot *slot)
+{
+    return s->follows != next_followed(s) || *cursor_of(l, s) != slot->from ||
+           s->read_after != slot->after;
+}
+
 void gw_home_read_done(struct gw_lcore *l, uint32_t index, const struct gw_store_completion *c)
 {
     struct gw_read_slot slot = l->home->reads[index];
@@ -437,10 +494,9 @@ void gw_home_read_done(struct gw_lcore *l, uint32_t index, const struct gw_store
     if (session != 0) {
         struct gw_home_session *s = gw_home_session(l, session);
         s->reading = false;
-        if (!s->behind) { /* became unavailable meanwhile */
-        } else if (*cursor_of(s) != slot.from) { /* moved back meanwhile, by a refusal */
-            if (!s->stalled)
-                gw_home_read_later(l, session, 0);
+        if (!s->behind || s->stalled) { /* unavailable, or without room or a connection, meanwhile */
+        } else if (is_overtaken(l, s, &slot)) {
+            gw_home_read_later(l, session, 0);
         } else if (c->status != 0) {
             read_failed(l, session, c);
         } else {

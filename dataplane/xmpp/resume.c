@@ -418,7 +418,7 @@ static void rewind_cursor(struct gw_lcore *l, struct gw_home_session *s, struct 
     const struct gw_handed *run = r->handed_count > 0 ? gw_arena_ptr(l->arena, r->handed_block) : NULL;
     for (unsigned i = 0; i < r->handed_count; i++)
         for (unsigned own = 0; own < 2; own++) /* which of them it was, nobody remembers */
-            gw_home_rewind(s, run[r->handed_first + i].position, own);
+            gw_home_rewind(l, s, run[r->handed_first + i].position, own);
     gw_arena_put(l->arena, r->handed_block);
     r->handed_block = 0;
     r->handed_count = 0;

@@ -347,8 +347,7 @@ static bool delivered(struct gw_lcore *l, struct gw_post *p)
         GW_COUNT_ADD(l->home_count.removed, p->n);
         check(s->in_flight >= p->n);
         s->in_flight -= p->n;
-        if (s->behind && !s->stalled && s->in_flight <= GW_DELIVERY_WINDOW / 2)
-            gw_home_read_later(l, i, 0);
+        gw_home_read_on(l, i);
     }
     answer_done(l, p);
     return true;

@@ -181,6 +181,8 @@ static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, st
     struct gw_home_session *s = gw_home_session(l, i);
     struct gw_home_account *a = gw_home_account(l, s->account);
     bool was_available = s->available, was_reading = gw_session_reads(s);
+    if (!was_available)
+        s->claims_from = a->next_position;
     s->available = true;
     s->priority = priority;
     keep_presence(l, s, xml);
@@ -202,6 +204,7 @@ static void become_unavailable(struct gw_lcore *l, uint32_t i, struct gw_bytes x
     if (!s->available)
         return;
     broadcast(l, gw_home_account(l, s->account), xml);
+    gw_home_claims_end(l, i);
     s->available = false;
     gw_home_announce(l, i, xml, false);
     gw_home_directed_end(l, i, xml);
@@ -331,6 +334,7 @@ uint32_t gw_home_session_restore(struct gw_lcore *l, uint32_t account, struct gw
         struct gw_bytes xml = f->xml.len > 0 ? f->xml : plain_presence(l, jid, f->priority);
         broadcast(l, gw_home_account(l, account), xml);
         s->available = true;
+        s->claims_from = gw_home_account(l, account)->next_position;
         s->priority = f->priority;
         keep_presence(l, s, xml);
         gw_home_announce(l, i, xml, false);
@@ -398,8 +402,10 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t i)
     struct gw_home_session *s = gw_home_session(l, i);
     uint32_t account = s->account;
     struct gw_home_account *a = gw_home_account(l, account);
+    gw_home_claims_end(l, i);
     unlink_session(l, a, i);
     gw_home_resumption_gone(l, i);
+    gw_home_inherited_free(l, s);
     announce_gone(l, i);
     while (s->transient_head != 0)
         drop_text(l, take_transient(l, s));
@@ -422,6 +428,8 @@ void gw_home_taken(struct gw_lcore *l, struct gw_post *p)
         gw_home_session(l, i)->untaken--;
         if (p->n != 0)
             gw_home_refused(l, i, p);
+        if (gw_home_session(l, i)->untaken == 0)
+            gw_home_read_on(l, i); /* it may have waited to turn to something else */
         gw_home_resume_waiting(l, i);
     }
     if (p->block == 0)

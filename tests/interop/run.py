@@ -22,7 +22,8 @@ import clients
 import counted
 import sandbox
 
-MODULES = ("login", "streams", "message", "delivery", "scenarios", "offline", "sm", "resume", "repeat", "bad_input",
+MODULES = ("login", "streams", "message", "delivery", "scenarios", "offline", "sm", "resume", "heirs",
+           "repeat", "bad_input",
            "tcp", "net", "conn", "keys", "dispatch", "profanity")
 
 def read_arguments():

@@ -19,6 +19,7 @@
 #define LOGIN_US_MAX   (20 * SECOND_US) /* then it is tried anew */
 #define SILENCE_US_MAX (10 * SECOND_US) /* then an answer is asked for */
 #define ANSWER_US_MAX  (40 * SECOND_US) /* and then the connection is given up */
+#define LINGER_US_MAX  (10 * SECOND_US) /* of those who leave for good */
 #define NO_MESSAGE     UINT32_MAX
 
 enum { CONNS_MAX = 64, PORT_FIRST = 10000, SENT_MAX = 400, RESENT_MAX = 20, ASK_EVERY = 20, FULL_EVERY = 5, TEXT_BYTES = 33000 };
@@ -40,6 +41,8 @@ static const char *const state_names[] = {
 #undef X
 };
 
+static const char *const resources[CLIENTS_MAX] = {"r", "s"};
+
 /* A stanza that was sent and is not known to be handled. */
 struct sent {
     uint32_t message; /* or NO_MESSAGE */
@@ -49,7 +52,8 @@ struct sent {
 
 struct person {
     struct people *all;
-    unsigned number;
+    unsigned number; /* of the account */
+    unsigned client; /* of that account */
     enum state state;
     gw_conn conn;
     uint16_t port;
@@ -58,7 +62,7 @@ struct person {
     size_t in_len, in_cap;
     struct login login;
     uint8_t identity_key[32];
-    bool uses_sm, sm, ack_due, asked, reads;
+    bool uses_sm, sm, ack_due, asked, reads, has_said_last;
     uint64_t next_us, heard_us, since_us, ack_us, reads_us;
     struct sent *sent;
     uint32_t sent_first, sent_count, sent_cap;
@@ -126,7 +130,7 @@ static void enter(struct person *p, enum state state)
 {
     p->state = state;
     p->since_us = now(p);
-    trace(now(p), "u%u: %s", p->number, state_names[state]);
+    trace(now(p), "u%u/%s: %s", p->number, resources[p->client], state_names[state]);
 }
 
 /* ---- bytes out ---- */
@@ -188,9 +192,10 @@ static void send_message(struct person *p, uint32_t m)
         body[i] = filler[i % (sizeof(filler) - 1)];
     promises_id(p->all->promises, m, id);
     trace(now(p), "u%u: sends %s", p->number, id);
-    /* Some to a full JID: everybody has the same resource. */
+    static const char *const addresses[] = {"", "/r", "/s"};
     say(p, "<message to='u%u@" BROKER_DOMAIN "%s' type='chat' id='%s'><body>%.*s</body></message>",
-        promises_to(p->all->promises, m), m % FULL_EVERY == 0 ? "/r" : "", id, (int)len, body);
+        promises_to(p->all->promises, m), addresses[promises_address(p->all->promises, m)], id, (int)len,
+        body);
 }
 
 /* That somebody writes (XEP-0085): not stored, and behind all that was sent before. */
@@ -319,7 +324,7 @@ static void bind(struct person *p)
     p->resume_id[0] = '\0';
     enter(p, BINDING);
     say(p, "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
-           "<resource>r</resource></bind></iq>");
+           "<resource>%s</resource></bind></iq>", resources[p->client]);
 }
 
 static void bound(struct person *p)
@@ -392,7 +397,7 @@ static void take_message(struct person *p)
     }
     if (fleeting) {
         trace(now(p), "u%u: session %" PRIu32 " got %s", p->number, p->session, id);
-        promises_fleeting_arrived(p->all->promises, p->number, id);
+        promises_fleeting_arrived(p->all->promises, p->number, p->client, id);
         return;
     }
     gw_xml_node sid = gw_xml_find(x, 0, GW_LIT("stanza-id"), GW_LIT("urn:xmpp:sid:0"));
@@ -404,6 +409,7 @@ static void take_message(struct person *p)
     }
     text_of(p, sid, "id", stanza_id, sizeof(stanza_id));
     struct promises_arrival a = {.by = p->number,
+                                 .client = p->client,
                                  .from = (unsigned)strtoul(from + 1, NULL, 10),
                                  .session = p->session,
                                  .session_us = p->session_us,
@@ -724,16 +730,24 @@ static void leave(struct person *p)
     enter(p, LEAVING);
 }
 
+static enum promises_address draw_address(struct people *all)
+{
+    if (draw(all, FULL_EVERY) != 0)
+        return TO_ACCOUNT;
+    bool second = all->cfg.count > all->cfg.accounts && draw(all, 3) != 0;
+    return second ? TO_CLIENT_1 : TO_CLIENT_0;
+}
+
 static void send_burst(struct person *p)
 {
     struct people *all = p->all;
     uint64_t n = 1 + draw(all, all->cfg.burst_max);
-    unsigned to = (unsigned)draw(all, all->cfg.count);
+    unsigned to = (unsigned)draw(all, all->cfg.accounts);
     for (; n > 0 && p->sent_count < SENT_MAX; n--) {
         if (promises_counts(all->promises).messages >= all->cfg.messages_max)
             break;
         uint32_t len = 1 + (uint32_t)draw(all, chance(all, all->cfg.long_ppm) ? all->cfg.body_bytes_max : 60);
-        send_new(p, promises_add(all->promises, p->number, to, len));
+        send_new(p, promises_add(all->promises, p->number, to, draw_address(all), len));
         if (chance(all, all->cfg.fleeting_ppm))
             send_fleeting(p, to);
     }
@@ -757,12 +771,37 @@ static bool is_tired(struct person *p)
     return false;
 }
 
+/* For good, one way or another. What it has not read is for the other client of its account. */
+static void desert(struct person *p)
+{
+    uint64_t how = draw(p->all, 3);
+    if (how == 0 && p->reads)
+        leave(p);
+    else if (how == 1)
+        vanish(p);
+    else
+        give_up(p);
+}
+
+/* Nothing new is sent, but for one more word each to those who are about to leave. */
+static void do_something_calm(struct person *p)
+{
+    if (p->client > 0) {
+        desert(p);
+    } else if (!p->has_said_last && p->all->cfg.count > p->all->cfg.accounts) {
+        p->has_said_last = true;
+        send_burst(p);
+    }
+}
+
 static void do_something(struct person *p)
 {
     struct people *all = p->all;
     p->next_us = now(p) + 1 + draw(all, all->cfg.pause_us_max);
-    if (p->state == OFFLINE && !all->going)
+    if (p->state == OFFLINE && !all->going && !(all->calm && p->client > 0))
         connect(p);
+    if (p->state == ONLINE && all->calm)
+        do_something_calm(p);
     if (p->state != ONLINE || all->calm || is_tired(p))
         return;
     uint64_t what = draw(all, 1000000), upto = all->cfg.vanish_ppm;
@@ -774,7 +813,7 @@ static void do_something(struct person *p)
         leave(p);
     else if (what < (upto += all->cfg.stop_reading_ppm))
         stop_reading(p);
-    else
+    else if (p->client == 0)
         send_burst(p);
 }
 
@@ -872,8 +911,17 @@ void people_calm(struct people *all)
 {
     all->calm = true;
     nic_set_refusal(all->nic, 0);
-    for (unsigned i = 0; i < all->cfg.count; i++)
-        all->persons[i].next_us = world_now_us(all->world);
+    for (unsigned i = 0; i < all->cfg.count; i++) {
+        struct person *p = &all->persons[i];
+        p->next_us = world_now_us(all->world);
+        if (p->client > 0) {
+            p->next_us += draw(all, LINGER_US_MAX);
+            if (p->state == ONLINE && draw(all, 2) == 0) {
+                p->reads = false;
+                p->reads_us = UINT64_MAX;
+            }
+        }
+    }
 }
 
 /* One that was refused and is sent again with its stream is stored perhaps, as late as now. */
@@ -885,10 +933,17 @@ static bool awaits_answer(struct person *p)
     return false;
 }
 
+static bool is_settled(struct person *p)
+{
+    if (p->client > 0)
+        return p->state == OFFLINE;
+    return p->state == ONLINE && p->reads && !awaits_answer(p);
+}
+
 bool people_are_settled(struct people *all)
 {
     for (unsigned i = 0; i < all->cfg.count; i++)
-        if (all->persons[i].state != ONLINE || !all->persons[i].reads || awaits_answer(&all->persons[i]))
+        if (!is_settled(&all->persons[i]))
             return false;
     return true;
 }
@@ -913,9 +968,9 @@ void people_explain(const struct people *all)
 {
     for (unsigned i = 0; i < all->cfg.count; i++) {
         const struct person *p = &all->persons[i];
-        fprintf(stderr, "u%u: %s since %.6f, port %u, %" PRIu32 " unacknowledged, session %" PRIu32
+        fprintf(stderr, "u%u/%s: %s since %.6f, port %u, %" PRIu32 " unacknowledged, session %" PRIu32
                         ", in %" PRIu32 ", out %" PRIu32 "%s%s%s\n",
-                i, state_names[p->state], (double)p->since_us / 1e6, p->port, p->sent_count, p->session,
+                p->number, resources[p->client], state_names[p->state], (double)p->since_us / 1e6, p->port, p->sent_count, p->session,
                 p->in_count, p->out_count, p->sm ? ", sm" : "", p->asked ? ", has asked" : "",
                 p->reads ? "" : ", does not read");
     }
@@ -964,12 +1019,19 @@ static void make_person(struct people *all, unsigned i)
     struct person *p = &all->persons[i];
     uint8_t client_key[32];
     *p = (struct person){.all = all, .number = i, .uses_sm = !chance(all, all->cfg.plain_ppm)};
+    p->next_us = now(p) + draw(all, all->cfg.pause_us_max);
+    if (i >= all->cfg.accounts) {
+        p->number = (i - all->cfg.accounts) % all->cfg.accounts;
+        p->client = 1;
+        p->login = all->persons[p->number].login;
+        promises_add_client(all->promises, p->number);
+        return;
+    }
     for (unsigned k = 0; k < 32; k++) {
         client_key[k] = (uint8_t)draw(all, 256);
         p->identity_key[k] = (uint8_t)draw(all, 256);
     }
     login_init(&p->login, all->hasher, client_key);
-    p->next_us = now(p) + draw(all, all->cfg.pause_us_max);
     struct gw_identity id = gw_identity_of(p->identity_key);
     struct gw_mailbox_id mailbox = gw_identity_mailbox(&id);
     promises_mailbox(all->promises, i, &mailbox);
@@ -979,7 +1041,7 @@ struct people *people_new(struct world *w, struct nic *nic, struct promises *pro
                           const struct people_config *cfg)
 {
     struct people *all = calloc(1, sizeof(*all));
-    check(all != NULL && cfg->count <= PERSONS_MAX);
+    check(all != NULL && cfg->count <= PERSONS_MAX && cfg->count <= 2 * cfg->accounts);
     all->world = w;
     all->nic = nic;
     all->promises = promises;
@@ -997,7 +1059,7 @@ struct people *people_new(struct world *w, struct nic *nic, struct promises *pro
 void people_register(struct people *all, struct broker *b)
 {
     all->wall_ahead_us = broker_wall_us(b) - world_now_us(all->world);
-    for (unsigned i = 0; i < all->cfg.count; i++)
+    for (unsigned i = 0; i < all->cfg.accounts; i++)
         broker_add_account(b, i, all->persons[i].identity_key, all->persons[i].login.stored_key);
 }
 

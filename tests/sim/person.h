@@ -14,7 +14,8 @@ struct people;
 
 struct people_config {
     uint64_t seed; /* of what they choose to do */
-    unsigned count;
+    unsigned count; /* clients */
+    unsigned accounts; /* of the first clients; the others are second ones of the first accounts */
     uint16_t mtu;
     uint64_t pause_us_max;       /* between two things that one does */
     uint32_t burst_max;          /* messages sent at once */
@@ -38,7 +39,8 @@ unsigned people_pass(struct people *p);
 /* When it has something to do without a frame coming in. */
 uint64_t people_next_us(const struct people *p);
 
-/* Faults are over: from now on all come online, stay, and send nothing new. */
+/* Faults are over: from now on all come online, stay, and send nothing new; but the second clients of an
+ * account go for good, and what they leave is for the first ones. */
 void people_calm(struct people *p);
 /* All are online, and nobody waits for an answer. */
 bool people_are_settled(struct people *p);

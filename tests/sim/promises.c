@@ -14,7 +14,7 @@ enum { COPIES_MAX = 64, STANZA_ID_BYTES = 40 };
 /* A copy as its recipient knows it. */
 struct arrived {
     char stanza_id[STANZA_ID_BYTES];
-    uint32_t session; /* the last that it came in */
+    uint32_t session[CLIENTS_MAX]; /* the last that it came in, of each client */
 };
 
 /* A copy as the ledger knows it. */
@@ -24,7 +24,7 @@ struct stored {
 };
 
 struct message {
-    uint8_t from, to;
+    uint8_t from, to, address;
     uint32_t number, body_len;
     uint32_t sent;
     bool acked, refused;
@@ -36,11 +36,17 @@ struct message {
     uint64_t last_session_us; /* when the last session that it came in began */
 };
 
+/* What keeps its order among its like, as one client gets it: what is for the account or that client, and
+ * what is for the other one. */
+struct lane {
+    uint32_t session, session_max; /* highest in this session, of those sent once */
+};
+
 /* From one person to another. */
 struct flow {
-    uint32_t numbers;                /* given */
-    uint32_t arrived_max;            /* highest that has arrived */
-    uint32_t session, session_max;   /* highest in this session, of those sent once */
+    uint32_t numbers;                   /* given */
+    uint32_t arrived_max[1 + CLIENTS_MAX]; /* highest that has arrived, by address */
+    struct lane lanes[CLIENTS_MAX][2];
     uint32_t stored_max;
     uint32_t waiting; /* stored and not ended */
 };
@@ -50,6 +56,7 @@ struct promises {
     bool may_refuse;
     struct promises_limits limits;
     struct gw_mailbox_id mailboxes[PERSONS_MAX];
+    bool has_two[PERSONS_MAX]; /* clients */
     struct message *messages;
     uint32_t count, cap;
     struct flow flows[PERSONS_MAX][PERSONS_MAX];
@@ -76,7 +83,13 @@ static void found(const struct promises *p, const struct message *m, const char 
 
 /* ---- messages ---- */
 
-uint32_t promises_add(struct promises *p, unsigned from, unsigned to, uint32_t body_len)
+void promises_add_client(struct promises *p, unsigned account)
+{
+    p->has_two[account] = true;
+}
+
+uint32_t promises_add(struct promises *p, unsigned from, unsigned to, enum promises_address address,
+                      uint32_t body_len)
 {
     check(from < p->persons && to < p->persons);
     if (p->count == p->cap) {
@@ -86,6 +99,7 @@ uint32_t promises_add(struct promises *p, unsigned from, unsigned to, uint32_t b
     }
     p->messages[p->count] = (struct message){.from = (uint8_t)from,
                                              .to = (uint8_t)to,
+                                             .address = (uint8_t)address,
                                              .number = ++p->flows[from][to].numbers,
                                              .body_len = body_len};
     p->counts.messages++;
@@ -121,6 +135,11 @@ uint32_t promises_find(const struct promises *p, const char *id)
 unsigned promises_to(const struct promises *p, uint32_t m)
 {
     return p->messages[m].to;
+}
+
+enum promises_address promises_address(const struct promises *p, uint32_t m)
+{
+    return p->messages[m].address;
 }
 
 uint32_t promises_body_len(const struct promises *p, uint32_t m)
@@ -167,10 +186,11 @@ static bool came_again(struct promises *p, struct message *m, const struct promi
         struct arrived *copy = &m->arrived[i];
         if (strcmp(copy->stanza_id, a->stanza_id) != 0)
             continue;
-        if (copy->session == a->session)
+        uint32_t *session = &copy->session[a->client];
+        if (*session == a->session)
             found(p, m, "came twice in one session, with stanza-id %s", a->stanza_id);
-        copy->session = a->session;
-        p->counts.redelivered++;
+        p->counts.redelivered += *session != 0;
+        *session = a->session;
         return true;
     }
     return false;
@@ -183,7 +203,8 @@ static void new_copy(struct promises *p, struct message *m, const struct promise
         return;
     }
     struct arrived *copy = &m->arrived[m->arrived_count++];
-    copy->session = a->session;
+    *copy = (struct arrived){0};
+    copy->session[a->client] = a->session;
     memcpy(copy->stanza_id, a->stanza_id, strlen(a->stanza_id) + 1);
     if (m->arrived_count > 1)
         found(p, m, "came in %u copies, sent %u times", m->arrived_count, m->sent);
@@ -196,21 +217,32 @@ static bool is_in_order(const struct promises *p, const struct message *m)
     return m->sent == 1 || !p->may_refuse;
 }
 
-static void check_order(struct promises *p, struct message *m, uint32_t session, bool first)
+/* Whether it is for the other client alone. */
+static bool is_others(const struct promises *p, const struct message *m, unsigned client)
+{
+    return p->has_two[m->to] && m->address != TO_ACCOUNT && m->address != TO_CLIENT_0 + client;
+}
+
+static void check_order(struct promises *p, struct message *m, const struct promises_arrival *a,
+                        bool first)
 {
     struct flow *f = &p->flows[m->from][m->to];
-    if (first && is_in_order(p, m) && m->number < f->arrived_max)
-        found(p, m, "came for the first time after number %u", f->arrived_max);
-    if (m->number > f->arrived_max)
-        f->arrived_max = m->number;
-    if (f->session != session)
-        f->session_max = 0;
-    f->session = session;
+    uint32_t *arrived_max = &f->arrived_max[p->has_two[m->to] ? m->address : TO_ACCOUNT];
+    struct lane *lane = &f->lanes[a->client][is_others(p, m, a->client)];
+    /* Of two clients one may get at last what has become too old for the other. */
+    bool may_be_late = p->has_two[m->to] && p->limits.age_us > 0;
+    if (first && is_in_order(p, m) && !may_be_late && m->number < *arrived_max)
+        found(p, m, "came for the first time after number %u", *arrived_max);
+    if (m->number > *arrived_max)
+        *arrived_max = m->number;
+    if (lane->session != a->session)
+        lane->session_max = 0;
+    lane->session = a->session;
     if (m->sent > 1)
         return;
-    if (m->number < f->session_max)
-        found(p, m, "came after number %u of the same session", f->session_max);
-    f->session_max = m->number;
+    if (m->number < lane->session_max)
+        found(p, m, "came after number %u of the same session", lane->session_max);
+    lane->session_max = m->number;
 }
 
 void promises_arrived(struct promises *p, const struct promises_arrival *a)
@@ -228,7 +260,7 @@ void promises_arrived(struct promises *p, const struct promises_arrival *a)
     bool first = m->arrived_count == 0;
     if (!came_again(p, m, a))
         new_copy(p, m, a);
-    check_order(p, m, a->session, first);
+    check_order(p, m, a, first);
     if (a->session_us > m->last_session_us)
         m->last_session_us = a->session_us;
 }
@@ -239,7 +271,7 @@ void promises_fleeting_id(const struct promises *p, unsigned from, unsigned to,
     snprintf(out, PROMISES_ID_BYTES, "t-%u-%u-%" PRIu32, from, to, p->flows[from][to].numbers);
 }
 
-void promises_fleeting_arrived(struct promises *p, unsigned by, const char *id)
+void promises_fleeting_arrived(struct promises *p, unsigned by, unsigned client, const char *id)
 {
     unsigned from, to;
     uint32_t number;
@@ -250,7 +282,8 @@ void promises_fleeting_arrived(struct promises *p, unsigned by, const char *id)
     p->counts.fleeting++;
     for (uint32_t i = 0; i < p->count; i++) {
         struct message *m = &p->messages[i];
-        if (m->from == from && m->to == to && m->number <= number && m->arrived_count == 0)
+        if (m->from == from && m->to == to && m->number <= number && m->arrived_count == 0 &&
+            !is_others(p, m, client))
             m->overtaken = true;
     }
 }
@@ -339,7 +372,7 @@ static void ended(struct promises *p, const struct gw_event *e, uint64_t durable
     if (aged)
         expired(p, m, copy, e->time_us);
     /* It may become too old while it is under way: then both are true. */
-    if (again && !aged && !m->expired)
+    if (again && !aged && !m->expired && !p->has_two[to])
         found(p, m, "was delivered twice from position %" PRIu64, e->position);
     if (again)
         return;

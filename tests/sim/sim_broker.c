@@ -108,7 +108,8 @@ struct sim {
     X(resumed, "streams that went on over another connection")         \
     X(restored, "of a process before")                                 \
     X(expired, "sessions that nobody came back for")                   \
-    X(swept, "of a process before")
+    X(swept, "of a process before")                                     \
+    X(inherited, "sessions that got what another one had left")
 
 struct totals {
 #define X(name, meaning) uint64_t name;
@@ -188,6 +189,7 @@ static void add_process(const struct sim *s)
         totals.swept += l->home_count.sessions_swept;
         totals.aged += l->home_count.expired;
         totals.aged_unread += l->home_count.expired_unread;
+        totals.inherited += l->home_count.inherited;
         totals.shares += l->home_count.refused_share;
         totals.recounts += l->home_count.recounts;
     }
@@ -556,6 +558,11 @@ static void open_network(struct sim *s, unsigned lcores, uint16_t mtu)
         nic_set_refusal(s->nics[i], (uint32_t)PICK(s->world, 0, 0, 10000, 200000));
 }
 
+static unsigned min_u(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
 static void open_people(struct sim *s, const struct broker_config *b)
 {
     struct world *w = s->world;
@@ -575,10 +582,11 @@ static void open_people(struct sim *s, const struct broker_config *b)
         .stop_reading_ppm = (uint32_t)PICK(w, 0, 50000),
         .plain_ppm = (uint32_t)PICK(w, 0, 250000, 1000000),
     };
+    cfg.accounts = cfg.count - min_u(cfg.count / 2, (unsigned)PICK(w, 0, 0, 1, 3));
     bool may_refuse = b->mailbox_messages_max < cfg.messages_max ||
                       b->mailbox_bytes_max < BYTES_ENOUGH || b->arena_bytes < MUCH_MEMORY ||
                       s->plan.fails || s->plan.fills;
-    s->promises = promises_new(cfg.count, may_refuse, finding, s);
+    s->promises = promises_new(cfg.accounts, may_refuse, finding, s);
     promises_limits(s->promises, &(struct promises_limits){
         .age_us = b->mailbox_age_us,
         .messages_max = b->mailbox_messages_max,
