@@ -27,12 +27,12 @@ class InteropTest(unittest.IsolatedAsyncioTestCase):
         self.broker = sandbox.current
         self._streams = []
         self._slix = []
-        self._strophes = []
+        self._programs = []
 
     async def asyncTearDown(self):
         for client in self._slix:
             client.abort()
-        for client in self._strophes:
+        for client in self._programs:
             await client.kill()
         for stream in self._streams:
             stream.writer.transport.abort()
@@ -60,8 +60,13 @@ class InteropTest(unittest.IsolatedAsyncioTestCase):
         return client
 
     def strophe(self, user, **kwargs):
-        client = clients.Strophe(self.broker, user, **kwargs)
-        self._strophes.append(client)
+        return self._program(clients.Strophe(self.broker, user, **kwargs))
+
+    def xmppjs(self, user, **kwargs):
+        return self._program(clients.Xmppjs(self.broker, user, **kwargs))
+
+    def _program(self, client):
+        self._programs.append(client)
         return client
 
     def jid(self, user):

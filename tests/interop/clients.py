@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of real libraries with one face: slixmpp in this process, libstrophe in another."""
+"""Clients of real libraries with one face: slixmpp in this process, libstrophe and xmpp.js in others."""
 
 import asyncio
 import json
@@ -11,6 +11,8 @@ WAIT_S = 20
 
 # Where run.py found the program built from strophe_client.c.
 strophe_program = None
+
+XMPPJS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "xmppjs", "client.js")
 
 
 class Inbox(asyncio.Queue):
@@ -24,12 +26,12 @@ class Slix(slixmpp.ClientXMPP):
     """A slixmpp client that keeps what it gets in queues."""
 
     def __init__(self, sandbox, user, password=None, resource=None, mechanism=None, sm=False,
-                 plain=False):
+                 plain=False, receipts=False):
         jid = sandbox.jid(user) + (f"/{resource}" if resource else "")
         super().__init__(jid, password or sandbox.password, sasl_mech=mechanism,
                          plugin_config={"feature_mechanisms": {"unencrypted_plain": plain},
-                                        "xep_0198": {"allow_resume": False, "window": 1},
-                                        "xep_0184": {"auto_ack": True, "auto_request": False}})
+                                        "xep_0198": {"allow_resume": sm == "resume", "window": 1},
+                                        "xep_0184": {"auto_ack": True, "auto_request": receipts}})
         self.sandbox = sandbox
         for plugin in ("xep_0030", "xep_0184", "xep_0199", "xep_0203", "xep_0333"):
             self.register_plugin(plugin)
@@ -43,6 +45,8 @@ class Slix(slixmpp.ClientXMPP):
         self.presences = Inbox()
         self.login_result = asyncio.get_running_loop().create_future()
         self.gone = asyncio.Event()
+        self.resumed = Inbox()
+        self.add_event_handler("session_resumed", self.resumed.put_nowait)
         self.add_event_handler("session_start", lambda _: self._login("online"))
         self.add_event_handler("failed_auth", lambda s: self._login(s["condition"]))
         self.add_event_handler("no_auth", lambda _: self._login("no mechanism"))
@@ -67,10 +71,23 @@ class Slix(slixmpp.ClientXMPP):
         if message["body"]:
             self.messages.put_nowait(message)
 
-    async def try_login(self):
-        """'online', or why not."""
+    def _connect(self):
         self.connect((self.sandbox.host, self.sandbox.port), disable_starttls=True,
                      force_starttls=False)
+
+    async def drop(self):
+        """Its connection is lost. The next one resumes the stream."""
+        self.gone.clear()
+        self.abort()
+        await asyncio.wait_for(self.gone.wait(), WAIT_S)
+
+    async def come_back(self):
+        self._connect()
+        await self.resumed.get()
+
+    async def try_login(self):
+        """'online', or why not."""
+        self._connect()
         return await asyncio.wait_for(asyncio.shield(self.login_result), WAIT_S)
 
     async def login(self, presence=True):
@@ -98,6 +115,13 @@ class Slix(slixmpp.ClientXMPP):
     async def next_message(self):
         return await self.messages.get()
 
+    async def next_text(self):
+        message = await self.messages.get()
+        return message["id"], message["body"]
+
+    async def next_receipt(self):
+        return (await self.receipts.get())["receipt"]
+
     async def bodies(self, count):
         return [(await self.next_message())["body"] for _ in range(count)]
 
@@ -107,8 +131,10 @@ class Slix(slixmpp.ClientXMPP):
             await asyncio.wait_for(self.gone.wait(), WAIT_S)
 
 
-class Strophe:
-    """A libstrophe client in a process of its own: commands in, a JSON event a line out."""
+class Program:
+    """A client in a process of its own: commands in, a JSON event a line out."""
+
+    name = None
 
     def __init__(self, sandbox, user, password=None, resource=None, options=()):
         self.sandbox = sandbox
@@ -117,17 +143,20 @@ class Strophe:
                           *options]
         self.password = password or sandbox.password
         self.process = None
+        self.kept = []
 
     async def start(self):
         environment = dict(os.environ, GODWIT_PASSWORD=self.password)
         self.process = await asyncio.create_subprocess_exec(
-            strophe_program, *self.arguments, env=environment,
+            *self.program(), *self.arguments, env=environment,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
         return self
 
     async def event(self):
+        if self.kept:
+            return self.kept.pop(0)
         line = await asyncio.wait_for(self.process.stdout.readline(), WAIT_S)
-        assert line, "the libstrophe client ended"
+        assert line, f"the {self.name} client ended"
         return json.loads(line)
 
     async def expect(self, kind):
@@ -152,6 +181,13 @@ class Strophe:
     async def next_message(self):
         return await self.expect("message")
 
+    async def next_text(self):
+        message = await self.next_message()
+        return message["id"], message["body"]
+
+    async def next_receipt(self):
+        return (await self.expect("receipt"))["about"]
+
     async def leave(self):
         """Ends the stream in order."""
         if self.process and self.process.returncode is None:
@@ -162,3 +198,29 @@ class Strophe:
         if self.process and self.process.returncode is None:
             self.process.kill()
             await self.process.communicate()
+
+
+class Strophe(Program):
+    name = "libstrophe"
+
+    def program(self):
+        return [strophe_program]
+
+
+class Xmppjs(Program):
+    """@xmpp/client under Node.js. It makes a lost connection anew by itself."""
+
+    name = "xmpp.js"
+
+    def program(self):
+        return ["node", XMPPJS]
+
+    async def drop(self):
+        self.command("drop")
+        await self.expect("lost")
+
+    async def come_back(self):
+        before = []
+        while (event := await self.event())["event"] != "resumed":
+            before.append(event)  # it may tell of what has come first
+        self.kept = before
