@@ -57,7 +57,7 @@ void gw_edge_handed_before(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     for (unsigned i = 0; i < e->handed_count; i++)
-        handed(l, e, i)->stanza_number = 0;
+        handed(l, e, i)->stanza_number = e->out_count;
 }
 
 /* ---- out ---- */

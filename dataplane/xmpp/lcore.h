@@ -35,6 +35,7 @@ struct gw_xmpp_config {
     uint32_t stanza_bytes_max, auth_stanza_bytes_max;
     uint64_t auth_timeout_us, ping_after_us, ping_timeout_us;
     uint64_t resume_timeout_us; /* how long a session waits for its client to come back; 0: not */
+    uint32_t count_first; /* stream management counts from here: 0, but for who tests where that wraps */
     uint32_t conn_limit;    /* of this lcore */
     uint32_t account_limit; /* accounts known at once on this lcore, online or lately active */
     uint32_t session_limit; /* sessions homed on this lcore */

@@ -39,7 +39,8 @@ void gw_edge_write(struct gw_lcore *l, gw_conn c, struct gw_bytes b)
 static void note_refusal(struct gw_lcore *l, gw_conn c, uint32_t seq)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    bool counts = (int32_t)(seq - e->sm_base) > 0; /* came behind <enable/> */
+    uint32_t enabled = e->sm_base + l->cfg->count_first; /* with <enabled/> all before it are settled */
+    bool counts = e->sm || (e->enabling && (int32_t)(seq - enabled) > 0);
     if ((!e->resumable && !e->enabling) || !counts)
         return;
     struct gw_edge_refusals *r = &e->refusals[e->refusals[0].out];
@@ -105,8 +106,8 @@ void gw_edge_confirm_refusals(struct gw_lcore *l, gw_conn c, uint32_t out_count)
 static void count_from_here(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    e->out_count = 0;
-    e->refusals[0].number = e->refusals[1].number = 0;
+    e->out_count = l->cfg->count_first;
+    e->refusals[0].number = e->refusals[1].number = e->out_count;
     gw_edge_handed_before(l, c);
 }
 

@@ -33,7 +33,8 @@ enum gw_post_op {
                           when 0, that it is unavailable -> DONE */
     GW_POST_DELIVERED, /* session, n, positions[] -> DONE */
     GW_POST_ROOM,      /* session: its send queue has room again -> DONE */
-    GW_POST_SM,        /* session enables stream management; n: resumable, if it can be -> ENABLED */
+    GW_POST_SM,        /* session enables stream management; n: resumable, if it can be; seq: its count h
+                          begins there -> ENABLED */
     GW_POST_COUNT,     /* session, seq: its count h is to be durable -> COUNTED */
     GW_POST_RESUME,    /* block: struct gw_bind with the stream's name; conn -> RESUMED */
     GW_POST_UNBIND,    /* session: its connection is gone. n: it may come back; then seq is its count

@@ -123,6 +123,7 @@ void gw_home_sm(struct gw_lcore *l, struct gw_post *p)
     }
     struct gw_resumption *r = at(l, b);
     l->random(l->random_ctx, r->name.b, sizeof(r->name.b));
+    r->h = p->seq;
     r->kept_wait = take_wait(l, p);
     gw_home_keep_later(l, b);
 }

@@ -36,11 +36,11 @@ static enum gw_handled enable(struct gw_lcore *l, gw_conn c)
     if (!gw_edge_has_credit(l, c, e->session.lcore))
         return GW_HANDLE_LATER;
     struct gw_post p = {.op = GW_POST_SM, .conn = gw_edge_ref(l, c), .session = e->session,
-                        .n = asks_resume(l)};
+                        .n = asks_resume(l), .seq = l->cfg->count_first};
     gw_post_up(l, e->session.lcore, &p);
     e->sm_in = e->enabling = true;
-    e->sm_base = e->seq;
-    e->h_durable = 0;
+    e->sm_base = e->seq - l->cfg->count_first;
+    e->h_durable = l->cfg->count_first;
     return GW_HANDLED;
 }
 

@@ -152,6 +152,7 @@ static void open_cores(struct broker *b)
                  .ping_after_us = b->cfg.ping_after_us,
                  .ping_timeout_us = b->cfg.ping_timeout_us,
                  .resume_timeout_us = RESUME_TIMEOUT_US,
+                 .count_first = b->cfg.count_first,
                  .conn_limit = CONNS_MAX,
                  .account_limit = ACCOUNTS_MAX,
                  .session_limit = CONNS_MAX,

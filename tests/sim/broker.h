@@ -28,6 +28,7 @@ struct broker_config {
     uint64_t spill_after_us, window_bytes_max;
     uint32_t spill_file_min;
     uint64_t ping_after_us, ping_timeout_us;
+    uint32_t count_first; /* of stream management, both ways */
     uint32_t mailbox_messages_max;
     uint64_t mailbox_bytes_max;
     uint64_t mailbox_age_us; /* 0: messages live for ever */

@@ -239,9 +239,15 @@ static void send_new(struct person *p, uint32_t m)
         ask(p);
 }
 
+/* Counts wrap at 2^32. */
+static bool is_before(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
 static void acknowledged(struct person *p, uint32_t count)
 {
-    while (p->sent_count > 0 && sent_at(p, 0)->count <= count) {
+    while (p->sent_count > 0 && !is_before(count, sent_at(p, 0)->count)) {
         const struct sent *s = sent_at(p, 0);
         if (s->message != NO_MESSAGE && !s->refused)
             promises_acked(p->all->promises, s->message);
@@ -295,9 +301,9 @@ static void come_online(struct person *p)
 /* The stream goes on: the stanzas behind h are repeated, and counted as they were. */
 static void resumed(struct person *p, uint32_t h)
 {
-    if (h < p->acked_max)
+    if (is_before(h, p->acked_max))
         found(p, "resumed with h %" PRIu32 " after an ack of %" PRIu32, h, p->acked_max);
-    if (h > p->out_count)
+    if (is_before(p->out_count, h))
         found(p, "resumed with h %" PRIu32 " of %" PRIu32 " stanzas sent", h, p->out_count);
     begin_session(p);
     p->session_us = p->asked_us;
@@ -320,7 +326,7 @@ static void resumed(struct person *p, uint32_t h)
 static void bind(struct person *p)
 {
     p->sm = false;
-    p->out_count = p->in_count = p->acked_max = 0;
+    p->out_count = p->in_count = p->acked_max = p->all->cfg.count_first;
     p->resume_id[0] = '\0';
     enter(p, BINDING);
     say(p, "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
@@ -331,7 +337,7 @@ static void bound(struct person *p)
 {
     /* What waits was counted by the stream before. */
     for (uint32_t i = 0; i < p->sent_count; i++)
-        sent_at(p, i)->count = 0;
+        sent_at(p, i)->count = p->out_count;
     if (!p->uses_sm) {
         come_online(p);
         return;
@@ -438,11 +444,12 @@ static void take_iq(struct person *p)
 static void take_ack(struct person *p)
 {
     uint32_t h = number_of(p, "h");
-    if (h > p->out_count || h < p->acked_max)
+    if (is_before(p->out_count, h) || is_before(h, p->acked_max))
         found(p, "an ack of %" PRIu32 " after one of %" PRIu32 ", of %" PRIu32 " stanzas sent", h,
               p->acked_max, p->out_count);
     trace(now(p), "u%u: %" PRIu32 " of %" PRIu32 " are acknowledged", p->number, h, p->out_count);
     p->asked = false;
+    p->all->counts.wrapped += h < p->acked_max;
     p->acked_max = h;
     acknowledged(p, h);
 }
@@ -535,7 +542,7 @@ static void enabled(struct person *p)
     p->sm = is(p, "enabled");
     if (p->sm && gw_xml_attr(p->all->xml, 0, GW_LIT("resume")) != NULL)
         text_of(p, 0, "id", p->resume_id, sizeof(p->resume_id));
-    p->out_count = p->in_count = 0;
+    p->out_count = p->in_count = p->all->cfg.count_first;
     come_online(p);
 }
 

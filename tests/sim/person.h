@@ -25,6 +25,7 @@ struct people_config {
     uint32_t messages_max;       /* all in all */
     uint32_t vanish_ppm, abort_ppm, leave_ppm, stop_reading_ppm; /* of what they do */
     uint32_t plain_ppm; /* who is without stream management */
+    uint32_t count_first; /* as the broker counts */
 };
 
 struct people *people_new(struct world *w, struct nic *nic, struct promises *p,
@@ -55,6 +56,7 @@ void people_explain(const struct people *p);
 
 struct people_counts {
     uint32_t logins, logins_failed, resumed, conns_lost, stream_errors, vanished;
+    uint32_t wrapped; /* an ack of a lower number than the one before */
 };
 struct people_counts people_counts(const struct people *p);
 

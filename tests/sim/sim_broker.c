@@ -107,6 +107,7 @@ struct sim {
     X(conflicts, "sessions replaced by a newer one")                  \
     X(resumed, "streams that went on over another connection")         \
     X(restored, "of a process before")                                 \
+    X(wrapped, "counts of stanzas that began anew behind 2^32")           \
     X(expired, "sessions that nobody came back for")                   \
     X(swept, "of a process before")                                     \
     X(inherited, "sessions that got what another one had left")
@@ -207,6 +208,7 @@ static void add_run(const struct sim *s)
     totals.repeated += p.repeated;
     totals.fleeting += p.fleeting;
     totals.vanished += people_counts(s->people).vanished;
+    totals.wrapped += people_counts(s->people).wrapped;
 }
 
 /* Whether all of it has happened. */
@@ -581,6 +583,7 @@ static void open_people(struct sim *s, const struct broker_config *b)
         .leave_ppm = (uint32_t)PICK(w, 0, 50000, 200000),
         .stop_reading_ppm = (uint32_t)PICK(w, 0, 50000),
         .plain_ppm = (uint32_t)PICK(w, 0, 250000, 1000000),
+        .count_first = b->count_first,
     };
     cfg.accounts = cfg.count - min_u(cfg.count / 2, (unsigned)PICK(w, 0, 0, 1, 3));
     bool may_refuse = b->mailbox_messages_max < cfg.messages_max ||
@@ -633,6 +636,7 @@ static void open_sim(struct sim *s, uint64_t seed)
         .spill_file_min = (uint32_t)PICK(w, 1, 8, 2048),
         .ping_after_us = PICK(w, 5, 30) * SECOND_US,
         .ping_timeout_us = 15 * SECOND_US,
+        .count_first = (uint32_t)PICK(w, 0, 0, UINT32_MAX - 20),
         .mailbox_messages_max = (uint32_t)PICK(w, 20, 100000, 100000),
         .mailbox_bytes_max = PICK(w, 60000, BYTES_ENOUGH, BYTES_ENOUGH),
         .mailbox_age_us = PICK(w, 0, 0, 1, 5, 60) * SECOND_US,
