@@ -63,19 +63,29 @@ bool gw_edge_set_lang(struct gw_lcore *l, gw_conn c, struct gw_bytes lang)
     return pack_jid(l, c, gw_bytes(NULL, 0), lang);
 }
 
-static gw_block make_request(struct gw_lcore *l, gw_conn c, struct gw_bytes id)
+gw_block gw_edge_bind_request(struct gw_lcore *l, gw_conn c, size_t room)
 {
     const struct gw_edge_jid *j = gw_arena_ptr(l->arena, gw_edge_conn(l, c)->jid_block);
-    gw_block b = gw_arena_get(l->arena, sizeof(struct gw_bind) + j->len + id.len);
+    gw_block b = l->edge->bound_count < l->cfg->conn_limit
+                     ? gw_arena_get(l->arena, sizeof(struct gw_bind) + j->len + room)
+                     : 0;
     if (b == 0)
         return 0;
     struct gw_bind *r = gw_arena_ptr(l->arena, b);
-    *r = (struct gw_bind){.bare_len = j->bare_len, .len = j->len, .id_len = (uint16_t)id.len,
-                          .since_wall_us = l->wall_us, .tuple = gw_tcp_tuple(l->tcp, c)};
+    *r = (struct gw_bind){.bare_len = j->bare_len, .len = j->len, .since_wall_us = l->wall_us,
+                          .tuple = gw_tcp_tuple(l->tcp, c)};
     memcpy(r->identity.hash, j->identity, sizeof(j->identity));
     memcpy(r->text, j->text, j->len);
-    memcpy(r->text + j->len, id.p, id.len);
     return b;
+}
+
+void gw_edge_bind_ask(struct gw_lcore *l, gw_conn c, unsigned home, enum gw_post_op op, gw_block b)
+{
+    struct gw_post p = {.op = (uint8_t)op, .conn = gw_edge_ref(l, c), .block = b,
+                        .owner = (uint8_t)l->index};
+    l->edge->bound_count++;
+    gw_edge_pause(l, c, GW_PAUSE_BIND);
+    gw_post_up(l, home, &p);
 }
 
 enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind)
@@ -93,19 +103,18 @@ enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind)
         return GW_HANDLED;
     }
     int id_len = gw_xml_attr_text(l->xml, 0, GW_LIT("id"), id, sizeof(id));
+    id_len = id_len > 0 ? id_len : 0;
     gw_block b = 0;
-    if (l->edge->bound_count < l->cfg->conn_limit &&
-        gw_edge_extend_jid(l, c, gw_bytes(resource, (size_t)len)))
-        b = make_request(l, c, gw_bytes(id, id_len > 0 ? (size_t)id_len : 0));
+    if (gw_edge_extend_jid(l, c, gw_bytes(resource, (size_t)len)))
+        b = gw_edge_bind_request(l, c, (size_t)id_len);
     if (b == 0) {
         gw_edge_refuse(l, c, GW_CONDITION_RESOURCE_CONSTRAINT);
         return GW_HANDLED;
     }
-    l->edge->bound_count++;
-    gw_edge_pause(l, c, GW_PAUSE_BIND);
-    struct gw_post p = {.op = GW_POST_BIND, .conn = gw_edge_ref(l, c), .block = b,
-                        .owner = (uint8_t)l->index};
-    gw_post_up(l, home, &p);
+    struct gw_bind *r = gw_arena_ptr(l->arena, b);
+    r->id_len = (uint16_t)id_len;
+    memcpy(r->text + r->len, id, (size_t)id_len);
+    gw_edge_bind_ask(l, c, home, GW_POST_BIND, b);
     return GW_HANDLED;
 }
 

@@ -341,6 +341,11 @@ enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c);
 bool gw_edge_extend_jid(struct gw_lcore *l, gw_conn c, struct gw_bytes resource);
 /* The language of the stream's header, kept with it: at most 255 bytes. False: no memory. */
 bool gw_edge_set_lang(struct gw_lcore *l, gw_conn c, struct gw_bytes lang);
+/* A request to the account's home: who it is, with so much room behind its JID. 0: no memory, or too many
+ * are bound. */
+gw_block gw_edge_bind_request(struct gw_lcore *l, gw_conn c, size_t room);
+/* Asks for it; the connection is not read until the answer is here. The caller has a credit. */
+void gw_edge_bind_ask(struct gw_lcore *l, gw_conn c, unsigned home, enum gw_post_op op, gw_block request);
 enum gw_handled gw_edge_bind(struct gw_lcore *l, gw_conn c, gw_xml_node bind);
 void gw_edge_bound(struct gw_lcore *l, struct gw_post *p);
 

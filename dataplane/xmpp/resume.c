@@ -180,14 +180,16 @@ void gw_home_resumption_free(struct gw_lcore *l, gw_block b)
     gw_arena_put(l->arena, b);
 }
 
-/* Who waits for its record does so in vain. */
-static void end_kept_wait(struct gw_lcore *l, struct gw_resumption *r)
+/* Who waits for its record has it now, or waits in vain. */
+static void end_kept_wait(struct gw_lcore *l, struct gw_resumption *r, bool kept)
 {
     if (r->kept_wait == 0)
         return;
     struct gw_post p = end_wait(l, &r->kept_wait);
     if (p.op == GW_POST_SM)
-        answer_enabled(l, &p, NULL);
+        answer_enabled(l, &p, kept ? r : NULL);
+    else if (kept)
+        gw_home_post(l, &p);
     else
         gw_home_counted(l, &p);
 }
@@ -202,7 +204,7 @@ void gw_home_resumption_gone(struct gw_lcore *l, uint32_t i)
     gw_home_count_unlink(l, b);
     if (r->detached && !r->resuming)
         detached_unlink(l, b);
-    end_kept_wait(l, r);
+    end_kept_wait(l, r, false);
     if (r->resume_wait != 0) {
         struct gw_post p = end_wait(l, &r->resume_wait);
         answer_resume(l, &p, GW_RESUMED_NOT_FOUND, 0);
@@ -217,14 +219,7 @@ void gw_home_resumption_gone(struct gw_lcore *l, uint32_t i)
 
 void gw_home_resumption_kept(struct gw_lcore *l, gw_block b)
 {
-    struct gw_resumption *r = at(l, b);
-    if (r->kept_wait == 0)
-        return;
-    struct gw_post p = end_wait(l, &r->kept_wait);
-    if (p.op == GW_POST_SM)
-        answer_enabled(l, &p, r);
-    else
-        gw_home_post(l, &p);
+    end_kept_wait(l, at(l, b), true);
 }
 
 /* ---- counts ---- */
@@ -262,7 +257,7 @@ bool gw_home_count(struct gw_lcore *l, struct gw_post *p)
     /* What the count covers may have changed the record: a presence. */
     if (r->due || r->keeping) {
         /* One that waits already is of a connection that has gone, before the stream was resumed. */
-        end_kept_wait(l, r);
+        end_kept_wait(l, r, false);
         r->kept_wait = take_wait(l, p);
         return true;
     }

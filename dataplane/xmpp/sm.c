@@ -144,22 +144,6 @@ static bool read_name(const struct gw_lcore *l, struct gw_stream_name *out)
     return true;
 }
 
-static gw_block make_request(struct gw_lcore *l, gw_conn c, const struct gw_stream_name *name,
-                             uint32_t h)
-{
-    const struct gw_edge_jid *j = gw_arena_ptr(l->arena, gw_edge_conn(l, c)->jid_block);
-    gw_block b = gw_arena_get(l->arena,
-                              sizeof(struct gw_bind) + j->bare_len + 1 + GW_JID_PART_BYTES_MAX);
-    if (b == 0)
-        return 0;
-    struct gw_bind *r = gw_arena_ptr(l->arena, b);
-    *r = (struct gw_bind){.bare_len = j->bare_len, .len = j->bare_len, .since_wall_us = l->wall_us,
-                          .tuple = gw_tcp_tuple(l->tcp, c), .out_count = h, .name = *name};
-    memcpy(r->identity.hash, j->identity, sizeof(j->identity));
-    memcpy(r->text, j->text, j->bare_len);
-    return b;
-}
-
 static enum gw_handled resume(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
@@ -177,17 +161,16 @@ static enum gw_handled resume(struct gw_lcore *l, gw_conn c)
     unsigned home = gw_home_of(l, gw_edge_bare(l, c));
     if (!gw_edge_has_credit(l, c, home))
         return GW_HANDLE_LATER;
-    gw_block b = l->edge->bound_count < l->cfg->conn_limit ? make_request(l, c, &name, h) : 0;
+    gw_block b = gw_edge_bind_request(l, c, 1 + GW_JID_PART_BYTES_MAX); /* the home fills in which */
     if (b == 0) {
         GW_COUNT(l->edge_count.resumes_failed);
         fail(l, c, "resource-constraint");
         return GW_HANDLED;
     }
-    l->edge->bound_count++;
-    gw_edge_pause(l, c, GW_PAUSE_BIND);
-    struct gw_post p = {.op = GW_POST_RESUME, .conn = gw_edge_ref(l, c), .block = b,
-                        .owner = (uint8_t)l->index};
-    gw_post_up(l, home, &p);
+    struct gw_bind *r = gw_arena_ptr(l->arena, b);
+    r->out_count = h;
+    r->name = name;
+    gw_edge_bind_ask(l, c, home, GW_POST_RESUME, b);
     return GW_HANDLED;
 }
 
