@@ -341,7 +341,8 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
     if (!wants(l, s, resource, r->position))
         return;
     const uint8_t *xml = body + sizeof(meta) + meta.resource_len;
-    bool waited = meta.accepted_us < s->available_wall_us || s->follows == GW_FOLLOWS_INHERITED;
+    bool own = is_own(l, s, resource);
+    bool waited = meta.accepted_us < s->available_wall_us || (resource.len != 0 && !own);
     struct gw_post p = {
         .block = w->block,
         .owner = (uint8_t)l->index,
@@ -351,7 +352,7 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
                     .delay_off = waited ? meta.delay_off : 0,
                     .delay_us = meta.accepted_us,
                     .lent = GW_LENT_READ,
-                    .own = is_own(l, s, resource)},
+                    .own = own},
     };
     w->read->lent++;
     GW_COUNT(l->home_count.read_back);

@@ -29,7 +29,11 @@ static bool asks_resume(const struct gw_lcore *l)
 static enum gw_handled enable(struct gw_lcore *l, gw_conn c)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
-    if (e->state != GW_EDGE_BOUND || e->sm_in) {
+    if (e->sm_in) { /* XEP-0198 section 3 */
+        gw_edge_stream_error(l, c, GW_STREAM_POLICY_VIOLATION, "stream management is enabled already");
+        return GW_HANDLED;
+    }
+    if (e->state != GW_EDGE_BOUND) {
         fail(l, c, "unexpected-request");
         return GW_HANDLED;
     }
