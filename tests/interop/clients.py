@@ -194,6 +194,13 @@ class Program:
             self.command("quit")
             await asyncio.wait_for(self.process.communicate(), WAIT_S)
 
+    async def last_events(self):
+        """All that it has still told before it ended."""
+        lines, _ = await asyncio.wait_for(self.process.communicate(), WAIT_S)
+        # It may have been killed in the middle of a line.
+        return self.kept + [json.loads(line) for line in lines.splitlines(keepends=True)
+                            if line.endswith(b"\n")]
+
     async def kill(self):
         if self.process and self.process.returncode is None:
             self.process.kill()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A small XMPP client over @xmpp/client, driven line by line, for tests.
 //
-// usage: client.js HOST PORT JID [--receipts] [--no-presence]
+// usage: client.js HOST PORT JID [--receipts]
 //
 // The password is in the environment (GODWIT_PASSWORD). Standard input takes commands:
 //   send TO ID BODY..   a chat message, with a receipt asked for
@@ -39,6 +39,7 @@ function isOwnPresence(stanza) {
   return stanza.is("presence") && stanza.attrs.from === xmpp.jid.toString() && !stanza.attrs.type;
 }
 
+const NS_SM = "urn:xmpp:sm:3";
 let online = false;
 
 // The server shows us our own presence (RFC 6121, section 4.2.2): it knows now that we are here.
@@ -47,9 +48,9 @@ function tellOnline() {
   online = true;
 }
 
-xmpp.on("online", async () => {
-  if (options.includes("--no-presence")) tellOnline();
-  else await xmpp.send(xml("presence"));
+// Not on `online`, which comes first: what arrives together with <enabled/> is not counted by the library.
+xmpp.on("nonza", (element) => {
+  if (element.is("enabled", NS_SM)) setImmediate(() => xmpp.send(xml("presence")));
 });
 
 function onMessage(stanza) {
