@@ -45,7 +45,9 @@ class Slix(slixmpp.ClientXMPP):
         self.presences = Inbox()
         self.login_result = asyncio.get_running_loop().create_future()
         self.gone = asyncio.Event()
-        self.resumed = Inbox()
+        self.resumes = sm == "resume"
+        self.enabled, self.resumed = Inbox(), Inbox()
+        self.add_event_handler("sm_enabled", self.enabled.put_nowait)
         self.add_event_handler("session_resumed", self.resumed.put_nowait)
         self.add_event_handler("session_start", lambda _: self._login("online"))
         self.add_event_handler("failed_auth", lambda s: self._login(s["condition"]))
@@ -93,6 +95,8 @@ class Slix(slixmpp.ClientXMPP):
     async def login(self, presence=True):
         result = await self.try_login()
         assert result == "online", result
+        if self.resumes:
+            await self.enabled.get()  # it is online before
         if presence:
             self.send_presence()
             while (await self.presences.get())["from"] != self.boundjid:
