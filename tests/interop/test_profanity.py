@@ -57,8 +57,12 @@ class Profanity(InteropTest):
 
     async def test_a_conversation(self):
         a, b = self.broker.users(2)
-        friend = await self.slix(b).login()
+        friend = await self.slix(b, receipts=True).login()
+        friend.say(self.jid(a), "this waits for a terminal", "waits")
+        await friend.barrier()
         await self.terminal.shows("Profanity")
+        self.terminal.type("/receipts send on")
+        await self.terminal.shows("Send delivery receipts enabled")
         self.terminal.type(f"/connect {self.jid(a)} server {self.broker.host} "
                            f"port {self.broker.port} tls disable")
         await self.terminal.shows("Enter password")
@@ -68,4 +72,6 @@ class Profanity(InteropTest):
         message = await friend.next_message()
         self.assertEqual(message["body"], "greetings from a terminal")
         friend.say(message["from"], "and back from a library", "answer")
-        await self.terminal.shows("greetings from a terminal", "and back from a library")
+        await self.terminal.shows("this waits for a terminal", "greetings from a terminal",
+                                  "and back from a library")
+        self.assertEqual([await friend.next_receipt() for _ in range(2)], ["waits", "answer"])
