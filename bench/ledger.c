@@ -104,11 +104,6 @@ static void make_segment(struct bench *b, unsigned n)
         add_removal(b, w, first - EACH + k);
 }
 
-static void pack(uint8_t *buf, size_t *len, const struct gw_event *e)
-{
-    check(gw_event_pack(buf, SEGMENT_BYTES, len, e));
-}
-
 static void add_events(struct bench *b, unsigned n)
 {
     static const struct gw_mailbox_id none;
@@ -116,7 +111,7 @@ static void add_events(struct bench *b, unsigned n)
     char from[32], to[32], message_id[32];
     uint64_t first = b->written + (uint64_t)n * EACH;
     uint8_t aad[GW_RECORD_AAD_BYTES];
-    size_t len = 0;
+    struct gw_event_writer w = gw_event_writer(events, SEGMENT_BYTES);
     memcpy(from, "u000000@bench.test", 18);
     memcpy(to, "u000000@bench.test", 18);
     memcpy(message_id, "m0000000000000", 14);
@@ -128,16 +123,16 @@ static void add_events(struct bench *b, unsigned n)
                              .position = position_of(b, i), .fingerprint = {i + 1, i},
                              .from = gw_bytes(from, 18), .to = gw_bytes(to, 18),
                              .id = gw_bytes(message_id, 14)};
-        pack(events, &len, &e);
+        check(gw_event_pack(&w, &e));
     }
     for (unsigned k = 0; k < EACH && first > 0; k++) {
         uint64_t i = first - EACH + k;
         struct gw_event e = {.kind = GW_EVENT_DELIVERED, .time_us = i + 2,
                              .mailbox = mailbox_of(b, i), .position = position_of(b, i)};
-        pack(events, &len, &e);
+        check(gw_event_pack(&w, &e));
     }
     struct gw_record_head *r =
-        gw_segment_add(&b->writers[n], GW_RECORD_EVENTS, &none, 0, (uint32_t)len);
+        gw_segment_add(&b->writers[n], GW_RECORD_EVENTS, &none, 0, (uint32_t)w.len);
     check(r != NULL);
     gw_record_aad(aad, NULL, r->position, GW_RECORD_EVENTS, false);
     struct gw_seal_op op;

@@ -85,9 +85,7 @@ static bool open_record(struct ledger_reader *r, struct gw_record_head *h)
     struct gw_seal_op op = gw_record_op(h, gw_keyring_key(r->keys, h->incarnation), aad);
     if (op.key == NULL || gw_open_burst(r->sealer, &op, 1) != 0)
         return false;
-    r->events = op.out;
-    r->events_len = op.len;
-    r->events_off = 0;
+    r->events = gw_event_reader(op.out, op.len);
     return true;
 }
 
@@ -95,7 +93,7 @@ static void damaged(struct ledger_reader *r)
 {
     r->damaged++;
     r->damaged_segment = r->segment;
-    r->events_off = r->events_len = 0;
+    r->events = gw_event_reader(NULL, 0);
 }
 
 /* Takes the next entry off the buffer. */
@@ -124,22 +122,26 @@ static bool is_done(const struct ledger_reader *r)
            (r->next.segment == r->segment && r->next.ordinal > r->ordinal);
 }
 
+static bool unpack(struct ledger_reader *r)
+{
+    r->unpacked = gw_event_unpack(&r->events, &r->event.event) == 1;
+    r->event.durable_us = r->durable_us;
+    r->event.place = (struct ledger_place){r->segment, r->ordinal};
+    if (!r->unpacked)
+        damaged(r);
+    return r->unpacked;
+}
+
 /* Returns events handed on (0 or 1), or -1 when `take` does not want it now. */
 static int next_event(struct ledger_reader *r, bool (*take)(void *, const struct ledger_event *),
                       void *ctx)
 {
-    struct ledger_event e = {.durable_us = r->durable_us,
-                             .place = {.segment = r->segment, .ordinal = r->ordinal}};
-    size_t off = r->events_off;
-    int rc = gw_event_unpack(r->events, r->events_len, &off, &e.event);
-    if (rc < 0) {
-        damaged(r);
+    if (!r->unpacked && !unpack(r))
         return 0;
-    }
-    bool fresh = gw_event_is_receipt(e.event.kind) && !is_done(r);
-    if (fresh && !take(ctx, &e))
+    bool fresh = gw_event_is_receipt(r->event.event.kind) && !is_done(r);
+    if (fresh && !take(ctx, &r->event))
         return -1;
-    r->events_off = off;
+    r->unpacked = false;
     r->ordinal++;
     if (fresh)
         r->next = (struct ledger_place){.segment = r->segment, .ordinal = r->ordinal};
@@ -151,7 +153,7 @@ enum ledger_read ledger_reader_step(struct ledger_reader *r, unsigned max,
                                     void *ctx)
 {
     for (unsigned n = 0; n < max;) {
-        if (r->events_off < r->events_len) {
+        if (r->unpacked || r->events.off < r->events.len) {
             int taken = next_event(r, take, ctx);
             if (taken < 0)
                 return LEDGER_READ_MORE;

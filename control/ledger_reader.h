@@ -38,10 +38,11 @@ struct ledger_reader {
     size_t cap, len, off;
     uint64_t scan_next;
     bool scanned;
-    const uint8_t *events;    /* of the record that is open, in buf */
-    size_t events_len, events_off;
+    struct gw_event_reader events; /* of the record that is open, in buf */
+    struct ledger_event event;     /* unpacked, and wanted by nobody yet: see `unpacked` */
+    bool unpacked;
     uint64_t segment, durable_us;
-    uint32_t ordinal;         /* of the next event in the record */
+    uint32_t ordinal; /* of the next event in the record */
 };
 
 void ledger_reader_init(struct ledger_reader *r, struct store_ops *ops,

@@ -95,13 +95,13 @@ static void take_event(struct recall *r, const struct gw_event *e, uint64_t segm
 static void read_record(struct recall *r, struct gw_record_head *h, uint64_t segment)
 {
     uint8_t aad[GW_RECORD_AAD_BYTES];
-    size_t off = 0;
     struct gw_event e;
     gw_record_aad(aad, NULL, h->position, GW_RECORD_EVENTS, false);
     struct gw_seal_op op = gw_record_op(h, gw_keyring_key(r->keys, h->incarnation), aad);
     if (op.key == NULL || gw_open_burst(r->sealer, &op, 1) != 0)
         return;
-    while (gw_event_unpack(op.out, op.len, &off, &e) == 1)
+    struct gw_event_reader events = gw_event_reader(op.out, op.len);
+    while (gw_event_unpack(&events, &e) == 1)
         take_event(r, &e, segment);
 }
 

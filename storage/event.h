@@ -56,21 +56,52 @@ static inline bool gw_fingerprint_is_set(const struct gw_fingerprint *f)
 struct gw_event {
     enum gw_event_kind kind;
     uint64_t time_us; /* wall clock; STORED: when accepted (stored is the segment's durable time) */
-    /* STORED, DELIVERED, EXPIRED: the message; COUNTED, FLOOR: see above. Others: zero. */
+    /* STORED, DELIVERED, EXPIRED: the message; COUNTED, FLOOR (position only): see above. Others: zero. */
     struct gw_mailbox_id mailbox;
     uint64_t position;
     struct gw_fingerprint fingerprint; /* STORED */
     /* STORED, REPEATED: sender, recipient, id. RECEIVED, DISPLAYED: from = original sender, to = who
-     * answers, id = the original message's. DELIVERED, EXPIRED: empty. */
+     * answers, id = the original message's. Others: empty. */
     struct gw_bytes from, to, id; /* each at most 65,535 bytes */
 };
 
-/* Bytes that gw_event_pack will write. */
-size_t gw_event_packed_len(const struct gw_event *e);
-/* Append to buf at *off; false when it does not fit (nothing written). */
-bool gw_event_pack(uint8_t *buf, size_t cap, size_t *off, const struct gw_event *e);
-/* 1 and *out (strings point into buf), 0 at the end, -EBADMSG on anything malformed. */
-int gw_event_unpack(const uint8_t *buf, size_t len, size_t *off, struct gw_event *out);
+/* What an event of a record is told apart from: the one before it. All zero before the first. */
+struct gw_event_before {
+    uint64_t time_us, position;
+    struct gw_mailbox_id mailbox;
+};
+
+/* A record that fills, in the caller's memory. len 0: it is empty. */
+struct gw_event_writer {
+    uint8_t *buf;
+    size_t cap, len;
+    struct gw_event_before before;
+};
+
+/* A record that is read. */
+struct gw_event_reader {
+    const uint8_t *buf;
+    size_t len, off;
+    struct gw_event_before before;
+};
+
+static inline struct gw_event_writer gw_event_writer(uint8_t *buf, size_t cap)
+{
+    return (struct gw_event_writer){.buf = buf, .cap = cap};
+}
+
+static inline struct gw_event_reader gw_event_reader(const uint8_t *buf, size_t len)
+{
+    return (struct gw_event_reader){.buf = buf, .len = len};
+}
+
+/* Bytes that gw_event_pack will write at most, whatever stands before it. */
+size_t gw_event_bytes_max(const struct gw_event *e);
+/* Append; false when it may not fit (nothing written). */
+bool gw_event_pack(struct gw_event_writer *w, const struct gw_event *e);
+/* 1 and *out (strings point into the record), 0 at the end, -EBADMSG on anything malformed: then nothing
+ * that follows in this record can be read. */
+int gw_event_unpack(struct gw_event_reader *r, struct gw_event *out);
 
 /* Whether a message leaves its mailbox with it. */
 static inline bool gw_event_ends(enum gw_event_kind k)

@@ -254,7 +254,7 @@ unsigned store_refuse_changes(struct gw_store *s);
 bool rotate_waits(const struct gw_store *s);
 
 /* meta.c: what META holds */
-#define STORE_FORMAT 2
+#define STORE_FORMAT 3
 void meta_put_state(struct gw_store *s, struct gw_batch *b);
 void meta_put_version(struct gw_store *s, struct gw_batch *b);
 void meta_put_dropped(struct gw_store *s, struct gw_batch *b, const struct dropped *d);

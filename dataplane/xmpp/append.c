@@ -18,7 +18,7 @@ static struct gw_event floor_event(const struct gw_lcore *l)
 static size_t events_bytes(const struct gw_home *h, size_t more)
 {
     static const struct gw_event floor = {.kind = GW_EVENT_FLOOR};
-    return h->events_len + more + gw_event_packed_len(&floor);
+    return h->events.len + more + gw_event_bytes_max(&floor);
 }
 
 /* Room that the EVENTS record will need at the end. */
@@ -35,7 +35,7 @@ static bool begin(struct gw_lcore *l)
         return false;
     gw_segment_begin(&h->writer, gw_arena_ptr(l->arena, h->segment_block), GW_SEGMENT_BYTES,
                      (uint16_t)l->index);
-    h->events_len = 0;
+    h->events = gw_event_writer(h->events.buf, h->events.cap);
     return true;
 }
 
@@ -71,16 +71,16 @@ unsigned gw_home_seal(struct gw_lcore *l)
 static void finish_segment(struct gw_lcore *l)
 {
     struct gw_home *h = l->home;
-    if (h->events_len > 0) {
+    if (h->events.len > 0) {
         struct gw_event e = floor_event(l);
         gw_home_append_event(l, &e);
-        h->resume.events_bytes += h->events_len;
+        h->resume.events_bytes += h->events.len;
         struct gw_record_head *r = gw_segment_add(&h->writer, GW_RECORD_EVENTS, &no_mailbox, 0,
-                                                  (uint32_t)h->events_len);
+                                                  (uint32_t)h->events.len);
         check(r != NULL); /* events_room has kept it free */
         uint8_t *aad = next_aad(l);
         gw_record_aad(aad, NULL, r->position, GW_RECORD_EVENTS, false);
-        seal_later(l, r, aad, h->events);
+        seal_later(l, r, aad, h->events.buf);
     }
     gw_home_seal(l);
     h->segment_len = gw_segment_end(&h->writer, l->wall_us);
@@ -146,7 +146,7 @@ bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len)
             gw_segment_fits(&h->writer, gw_record_padded(body_len) + events_room(h, event_len)))
             return true;
         /* An empty one does not hold it: nothing ever will. */
-        if (h->writer.record_count == 0 && h->events_len == 0)
+        if (h->writer.record_count == 0 && h->events.len == 0)
             return false;
         if (gw_home_append(l) == 0)
             return false;
@@ -158,8 +158,7 @@ bool gw_home_can_append(struct gw_lcore *l, size_t body_len, size_t event_len)
 
 void gw_home_append_event(struct gw_lcore *l, const struct gw_event *e)
 {
-    struct gw_home *h = l->home;
-    check(gw_event_pack(h->events, GW_EVENTS_BYTES, &h->events_len, e));
+    check(gw_event_pack(&l->home->events, e));
 }
 
 static void stored_event(struct gw_event *e, const struct gw_stanza *s)
@@ -207,10 +206,10 @@ size_t gw_home_message_event_len(const struct gw_stanza *s)
 {
     struct gw_event e;
     stored_event(&e, s);
-    size_t len = gw_event_packed_len(&e);
+    size_t len = gw_event_bytes_max(&e);
     if (is_answer(s)) {
         answer_event(&e, s);
-        len += gw_event_packed_len(&e);
+        len += gw_event_bytes_max(&e);
     }
     return len;
 }
@@ -219,7 +218,7 @@ size_t gw_home_repeated_event_len(const struct gw_stanza *s)
 {
     struct gw_event e;
     repeated_event(&e, s);
-    return gw_event_packed_len(&e);
+    return gw_event_bytes_max(&e);
 }
 
 void gw_home_append_repeated(struct gw_lcore *l, const struct gw_stanza *s)
@@ -233,7 +232,7 @@ bool gw_home_can_append_removal(struct gw_lcore *l, unsigned n)
 {
     struct gw_event e = {.kind = GW_EVENT_DELIVERED};
     return gw_home_can_append(l, n * sizeof(struct gw_position_range),
-                              n * gw_event_packed_len(&e));
+                              n * gw_event_bytes_max(&e));
 }
 
 static void count_in(struct gw_lcore *l, struct gw_home_account *a, const struct gw_stanza *s,

@@ -48,11 +48,11 @@ int gw_home_open(struct gw_lcore *l, enum gw_region_pages pages)
     h->open_number = 1;
     uint64_t floor = gw_store_number_floor(l->store);
     h->resume.last_number = floor > 0 ? floor - 1 : 0;
-    h->events = malloc(GW_EVENTS_BYTES);
+    h->events = gw_event_writer(malloc(GW_EVENTS_BYTES), GW_EVENTS_BYTES);
     h->seals = calloc(GW_SEAL_BURST, sizeof(*h->seals));
     h->aads = calloc(GW_SEAL_BURST, sizeof(*h->aads));
     int err = open_tables(l, pages);
-    if (err == 0 && (!h->events || !h->seals || !h->aads || !h->pending || !h->backlog))
+    if (err == 0 && (!h->events.buf || !h->seals || !h->aads || !h->pending || !h->backlog))
         err = -ENOMEM;
     if (err)
         gw_home_free(l);
@@ -71,7 +71,7 @@ void gw_home_free(struct gw_lcore *l)
     gw_repeats_close(&h->repeats);
     free(h->pending);
     free(h->backlog);
-    free(h->events);
+    free(h->events.buf);
     free(h->seals);
     free(h->aads);
     free(h);

@@ -199,8 +199,7 @@ struct gw_home {
     gw_block under_way[GW_SEGMENTS_UNDER_WAY];
     unsigned under_way_count;
     bool failed; /* the last append failed */
-    uint8_t *events;
-    size_t events_len;
+    struct gw_event_writer events; /* of the segment that fills */
     struct gw_seal_op *seals;
     uint8_t (*aads)[GW_RECORD_AAD_BYTES];
     unsigned seal_count;

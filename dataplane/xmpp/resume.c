@@ -237,7 +237,7 @@ static bool append_count(struct gw_lcore *l, uint32_t i, uint32_t h)
     struct gw_home_session *s = gw_home_session(l, i);
     struct gw_resumption *r = gw_home_resumption(l, s);
     struct gw_event e = counted_event(r, h);
-    if (!gw_home_can_append(l, 0, gw_event_packed_len(&e)))
+    if (!gw_home_can_append(l, 0, gw_event_bytes_max(&e)))
         return false;
     gw_home_append_event(l, &e);
     r->h = h;

@@ -194,9 +194,10 @@ static uint64_t append(struct writer *w, const struct gw_event *events, unsigned
     struct gw_segment_writer sw;
     struct gw_mailbox_id none = {{0}};
     uint8_t aad[GW_RECORD_AAD_BYTES];
-    size_t len = 0;
+    struct gw_event_writer packed = gw_event_writer(plain, sizeof(plain));
     for (unsigned i = 0; i < n; i++)
-        cr_assert(gw_event_pack(plain, sizeof(plain), &len, &events[i]));
+        cr_assert(gw_event_pack(&packed, &events[i]));
+    size_t len = packed.len;
     gw_segment_begin(&sw, buf, sizeof(buf), 0);
     struct gw_record_head *h = gw_segment_add(&sw, GW_RECORD_EVENTS, &none, 0, (uint32_t)len);
     cr_assert_not_null(h);
