@@ -4,6 +4,11 @@
  * they lie in the endless stream of which the ring shows the end. The two indices are chains of such
  * offsets, newest first: so a chain ends where it comes to what has been dropped, dropping looks at
  * nothing but the receipt itself, and nothing is allocated or freed for a message.
+ *
+ * An index is looked into at random, once or twice an event: what it costs is its size. So it holds the
+ * low 32 bits of offsets counted in units of eight bytes (links), and what they leave open is settled by
+ * where the ring is now. A link that nobody replaces would come to mean another receipt when the stream has
+ * gone on by 32 GiB: long before that those to dropped receipts are set to none.
  */
 #include "ledger_table.h"
 
@@ -15,7 +20,11 @@
 
 #define NAMES_BYTES_MAX   (3 * UINT16_MAX)
 #define RECEIPT_BYTES_MAX (sizeof(struct receipt) + NAMES_BYTES_MAX + 8)
+#define UNIT              8u
 #define FIRST_OFF         64 /* 0 is no receipt's */
+#define CAP_MAX           ((uint64_t)1 << 31)
+/* Rounds of the ring between two cleanings of the indices. */
+#define CLEAN_ROUNDS 4
 
 struct ledger_table {
     struct gw_sipkey key; /* message ids are chosen by clients */
@@ -25,7 +34,8 @@ struct ledger_table {
     uint64_t cap;                 /* of the ring, a power of two */
     uint64_t oldest, newest, end; /* in the stream; no receipt: oldest == end */
     uint64_t bucket_mask;
-    uint64_t *by_place, *by_id; /* the newest of each chain; what is not live is no receipt's */
+    uint32_t *by_place, *by_id; /* links to the newest of each chain; what is not live is no receipt's */
+    uint64_t clean_at;          /* in the stream */
     uint64_t dropped, dropped_until_us;
     uint8_t scratch[NAMES_BYTES_MAX];
 };
@@ -50,7 +60,7 @@ static void *reserve(size_t bytes)
 
 static size_t index_bytes(const struct ledger_table *t)
 {
-    return (size_t)(t->bucket_mask + 1) * sizeof(uint64_t);
+    return (size_t)(t->bucket_mask + 1) * sizeof(uint32_t);
 }
 
 struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max)
@@ -60,8 +70,10 @@ struct ledger_table *ledger_table_new(uint32_t receipts_max, size_t bytes_max)
     t->receipts_max = receipts_max;
     t->bytes_max = bytes_max;
     t->cap = power_of_two(bytes_max > 2 * RECEIPT_BYTES_MAX ? bytes_max : 2 * RECEIPT_BYTES_MAX);
+    check(t->cap <= CAP_MAX);
     t->bucket_mask = 2 * power_of_two(receipts_max) - 1;
     t->oldest = t->newest = t->end = FIRST_OFF;
+    t->clean_at = t->end + CLEAN_ROUNDS * t->cap;
     t->ring = reserve(t->cap);
     t->by_place = reserve(index_bytes(t));
     t->by_id = reserve(index_bytes(t));
@@ -83,6 +95,18 @@ void ledger_table_free(struct ledger_table **tp)
 static struct receipt *at(const struct ledger_table *t, uint64_t off)
 {
     return (struct receipt *)(t->ring + (off & (t->cap - 1)));
+}
+
+static uint32_t link_of(uint64_t off)
+{
+    return (uint32_t)(off / UNIT);
+}
+
+/* Where it leads in the stream; what lies before the oldest receipt is none. */
+static uint64_t link_off(const struct ledger_table *t, uint32_t link)
+{
+    uint64_t back = (uint32_t)(link_of(t->end) - link);
+    return back != 0 && back <= (t->end - t->oldest) / UNIT ? t->end - back * UNIT : 0;
 }
 
 static bool is_live(const struct ledger_table *t, uint64_t off)
@@ -135,11 +159,12 @@ static struct ledger_key key_of(struct ledger_table *t, const struct gw_event *e
 static struct receipt *find_place(const struct ledger_table *t, uint64_t hash,
                                   const struct gw_mailbox_id *mailbox, uint64_t position)
 {
-    for (uint64_t off = t->by_place[hash & t->bucket_mask]; is_live(t, off);) {
+    uint64_t off = link_off(t, t->by_place[hash & t->bucket_mask]);
+    while (off != 0) {
         struct receipt *r = at(t, off);
         if (r->position == position && memcmp(&r->mailbox, mailbox, sizeof(*mailbox)) == 0)
             return r;
-        off = r->by_place_next;
+        off = link_off(t, r->by_place_next);
     }
     return NULL;
 }
@@ -154,11 +179,12 @@ static bool has_names(const struct receipt *r, const struct gw_event *e, const u
 static struct receipt *find_id(struct ledger_table *t, uint64_t hash, const struct gw_event *e)
 {
     const uint8_t *names = names_of(t, e);
-    for (uint64_t off = t->by_id[hash & t->bucket_mask]; is_live(t, off);) {
+    uint64_t off = link_off(t, t->by_id[hash & t->bucket_mask]);
+    while (off != 0) {
         struct receipt *r = at(t, off);
         if (has_names(r, e, names))
             return r;
-        off = r->by_id_next;
+        off = link_off(t, r->by_id_next);
     }
     return NULL;
 }
@@ -196,9 +222,28 @@ static bool is_full(const struct ledger_table *t, size_t bytes)
     return t->count == t->receipts_max || used >= t->bytes_max || used + bytes > t->cap;
 }
 
+/* Links to what was dropped become links to just before what is there: nobody's for a long time. */
+static void clean_index(const struct ledger_table *t, uint32_t *index)
+{
+    uint32_t none = link_of(t->oldest - UNIT);
+    for (uint64_t i = 0; i <= t->bucket_mask; i++)
+        if (link_off(t, index[i]) == 0)
+            index[i] = none;
+}
+
+static void clean(struct ledger_table *t)
+{
+    if (t->end < t->clean_at)
+        return;
+    t->clean_at = t->end + CLEAN_ROUNDS * t->cap;
+    clean_index(t, t->by_place);
+    clean_index(t, t->by_id);
+}
+
 static struct receipt *receipt_new(struct ledger_table *t, const struct gw_event *e)
 {
-    size_t bytes = (sizeof(struct receipt) + names_len(e) + 7) & ~(size_t)7;
+    size_t bytes = (sizeof(struct receipt) + names_len(e) + UNIT - 1) & ~(size_t)(UNIT - 1);
+    clean(t);
     while (t->count > 0 && is_full(t, 2 * bytes))
         drop_oldest(t);
     skip_to_room(t, bytes);
@@ -213,11 +258,12 @@ static struct receipt *receipt_new(struct ledger_table *t, const struct gw_event
 
 static void link_receipt(struct ledger_table *t, struct receipt *r, const struct ledger_key *key)
 {
-    uint64_t *place = &t->by_place[key->place & t->bucket_mask];
-    uint64_t *id = &t->by_id[key->id & t->bucket_mask];
+    uint32_t *place = &t->by_place[key->place & t->bucket_mask];
+    uint32_t *id = &t->by_id[key->id & t->bucket_mask];
     r->by_place_next = *place;
     r->by_id_next = *id;
-    *place = *id = t->newest = t->end;
+    *place = *id = link_of(t->end);
+    t->newest = t->end;
     t->end += r->bytes;
     t->count++;
 }
@@ -226,9 +272,12 @@ static struct receipt *join_stored(struct ledger_table *t, const struct gw_event
                                    const struct ledger_key *key, struct ledger_place place,
                                    uint64_t durable_us)
 {
-    struct receipt *r = find_place(t, key->place, &e->mailbox, e->position);
+    struct receipt *r = NULL;
+    /* Places rise, so one that is not new is the same event again. */
+    if (t->count > 0 && ledger_place_cmp(&place, &at(t, t->newest)->place) <= 0)
+        r = find_place(t, key->place, &e->mailbox, e->position);
     if (r != NULL)
-        return r; /* the same event again */
+        return r;
     r = receipt_new(t, e);
     r->place = place;
     r->time_us[RECEIPT_accepted] = e->time_us;
@@ -288,11 +337,13 @@ void ledger_table_expect(struct ledger_table *t, const struct gw_event *e, struc
 
 void ledger_table_fetch(const struct ledger_table *t, const struct ledger_key *key)
 {
-    uint64_t place = t->by_place[key->place & t->bucket_mask];
-    uint64_t id = t->by_id[key->id & t->bucket_mask];
-    if (is_live(t, place))
+    uint64_t place = link_off(t, t->by_place[key->place & t->bucket_mask]);
+    uint64_t id = link_off(t, t->by_id[key->id & t->bucket_mask]);
+    if (place != 0) {
         __builtin_prefetch(at(t, place));
-    if (is_live(t, id))
+        __builtin_prefetch(&at(t, place)->time_us[RECEIPT_delivered]);
+    }
+    if (id != 0)
         __builtin_prefetch(at(t, id)->text);
 }
 

@@ -36,9 +36,9 @@ enum receipt_step {
 struct receipt {
     struct gw_mailbox_id mailbox;
     uint64_t position;
+    uint32_t by_place_next, by_id_next;   /* the table's: where older ones of the same hash lie */
     uint64_t time_us[RECEIPT_STEP_COUNT]; /* wall clock; 0: not yet */
     struct ledger_place place;            /* of its stored event */
-    uint64_t by_place_next, by_id_next;   /* the table's: where older ones of the same hash lie */
     uint32_t bytes, older_bytes;          /* the table's: to the newer and to the older receipt */
     uint16_t from_len, to_len, id_len;
     uint8_t text[]; /* from, to, id */

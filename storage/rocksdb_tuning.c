@@ -84,15 +84,18 @@ static void tables(rocksdb_options_t *o, rocksdb_cache_t *cache, enum gw_space s
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(t, cache);
     /* Of a mailbox a sorted run has some records of 300 bytes each, and accounts and keys are read one by
-     * one: in a larger block most is somebody else's. Events are read in their order. */
-    rocksdb_block_based_options_set_block_size(t, space == GW_SPACE_EVENTS ? 16384 : 4096);
+     * one: in a larger block most is somebody else's. Events are some kilobytes a segment, and read in
+     * their order. */
+    rocksdb_block_based_options_set_block_size(t, space == GW_SPACE_EVENTS ? 65536 : 4096);
     if (space == GW_SPACE_MAILBOX && merged)
         index_in_pieces(t);
     /* Indexes and filters are charged to the cache too: memory stays within its limit. */
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
-    /* Most mailboxes are empty when their owner connects: the filter answers without a read. */
-    rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
+    /* Most mailboxes are empty when their owner connects: the filter answers without a read. Nobody asks
+     * for the events of one segment. */
+    if (space != GW_SPACE_EVENTS)
+        rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_whole_key_filtering(t, whole_keys);
     /* XXH3 is the cheapest that finds flipped bits. */
     rocksdb_block_based_options_set_checksum(t, 4);
