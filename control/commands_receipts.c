@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "control_int.h"
 #include "ledger.h"
+#include "ledger_cover.h"
 #include "ledger_jobs.h"
 
 #define SLICE_RECEIPTS 2000 /* looked at in one iteration of the loop */
@@ -23,6 +24,7 @@ struct receipts_query {
     const struct receipt *at; /* in memory: the next to look at */
     struct ledger_place at_place;
     bool started;
+    struct ledger_cover *cover; /* of the walk that is under way */
     struct ledger_search *search;
     struct receipts_query *next;
 };
@@ -33,6 +35,7 @@ static void query_free(void *ctx)
     json_decref(q->rows);
     ledger_filter_free(&q->filter);
     ledger_search_free(&q->search);
+    ledger_cover_free(&q->cover);
     free(q);
 }
 
@@ -80,16 +83,17 @@ static bool read_filter(struct control *c, struct rpc_request **rq, struct ledge
 
 /* ---- the answer ---- */
 
-/* False when enough rows are there. */
+/* For each message, from the newest on. False when enough rows are there. */
 static bool add_row(struct receipts_query *q, const struct receipt *r)
 {
-    if (!ledger_filter_receipt(&q->filter, r))
+    uint64_t covered_us = ledger_cover_look(q->cover, r);
+    if (!ledger_filter_receipt(&q->filter, r, covered_us))
         return true;
     if (json_array_size(q->rows) == q->limit) {
         q->more = true;
         return false;
     }
-    json_array_append_new(q->rows, receipt_json(r));
+    json_array_append_new(q->rows, receipt_json(r, covered_us));
     q->last = r->place;
     return true;
 }
@@ -145,6 +149,8 @@ static void search_store(struct receipts_query *q)
     q->search->filter.id = q->filter.id != NULL ? strdup(q->filter.id) : NULL;
     json_array_clear(q->rows);
     q->more = false;
+    ledger_cover_free(&q->cover);
+    q->cover = ledger_cover_new();
     if (control_start_job(c, &q->rq, &search_type, q) == NULL)
         query_free(q);
 }
@@ -225,7 +231,7 @@ static void receipts_list(struct rpc_request *rq, void *ctx)
     struct receipts_query *q = calloc(1, sizeof(*q));
     check(q != NULL);
     *q = (struct receipts_query){.control = c, .rq = rq, .filter = filter, .rows = json_array(),
-                                 .next = c->queries};
+                                 .cover = ledger_cover_new(), .next = c->queries};
     q->limit = (unsigned)rpc_number(rq, "limit", SCHEMA_PAGE_ROWS_MAX);
     c->queries = q;
 }

@@ -29,7 +29,9 @@ struct follower {
     struct ledger *ledger;
     struct ledger_filter filter;
     bool live;
+    bool ahead; /* it came to an event that the ledger has not read yet */
     struct ledger_reader reader; /* its `next` is kept when live, too */
+    uint64_t gaps_told, damaged_told;
     struct ledger_table *table;
     struct follower *next;
 };
@@ -50,7 +52,7 @@ struct ledger {
     uint64_t start_segment, start_end;      /* read at start */
     uint64_t retry_us; /* after a failed read: not before */
     uint64_t look_us;  /* for what is new: not before, while nobody follows */
-    uint64_t damaged_told;
+    uint64_t damaged_told, gaps_told;
     bool at_end, caught_up;
 };
 
@@ -78,10 +80,36 @@ struct ledger *ledger_new(const struct ledger_config *cfg, struct store_ops *ops
     return l;
 }
 
+static void tell_follower(struct follower *f, const char *why, const struct ledger_place *from)
+{
+    rpc_stream_send(&f->stream, "receipts.event", ledger_gap_json(why, from, &f->reader.next));
+}
+
+/* Who is not live meets it in its own reading. */
+static void tell_live(struct ledger *l, const char *why, const struct ledger_place *from)
+{
+    for (struct follower *f = l->followers; f != NULL; f = f->next)
+        if (f->live && rpc_stream_ready(&f->stream))
+            tell_follower(f, why, from);
+}
+
+static void tell_gaps(struct ledger *l)
+{
+    if (l->reader.gaps == l->gaps_told)
+        return;
+    /* A start may look back to before the oldest event: nobody knew that. */
+    if (l->caught_up) {
+        GW_COUNT_ADD(l->counters.gaps, l->reader.gaps - l->gaps_told);
+        tell_live(l, "trimmed", &l->reader.gap_from);
+    }
+    l->gaps_told = l->reader.gaps;
+}
+
 static void tell_damaged(struct ledger *l)
 {
     if (l->reader.damaged == l->damaged_told)
         return;
+    tell_live(l, "damaged", &(struct ledger_place){.segment = l->reader.damaged_segment});
     GW_COUNT_ADD(l->counters.damaged, l->reader.damaged - l->damaged_told);
     l->damaged_told = l->reader.damaged;
     fprintf(stderr,
@@ -101,7 +129,7 @@ static bool is_wanted(const struct follower *f, const struct ledger_event *e,
 
 static void send_event(struct follower *f, const struct ledger_event *e, const struct receipt *r)
 {
-    if (is_wanted(f, e, r))
+    if (is_wanted(f, e, r) && (r == NULL || receipt_is_news(r, &e->event)))
         rpc_stream_send(&f->stream, "receipts.event", ledger_event_json(e, r));
 }
 
@@ -112,6 +140,7 @@ static void feed_live(struct follower *f, const struct ledger_event *e, const st
     if (!rpc_stream_ready(&f->stream)) {
         /* It reads too slowly to be fed: it goes on by itself, from this event, when it can. */
         f->live = false;
+        f->gaps_told = f->damaged_told = 0;
         ledger_reader_init(&f->reader, f->ledger->ops, f->ledger->keys, f->ledger->sealer, e->place);
         return;
     }
@@ -184,6 +213,7 @@ static bool read_new(struct ledger *l)
     l->retry_us = 0;
     enum ledger_read rc = read_slice(l);
     l->counters.dropped = ledger_table_dropped(l->table);
+    tell_gaps(l);
     tell_damaged(l);
     if (rc == LEDGER_READ_FAILED) {
         GW_COUNT(l->counters.read_errors);
@@ -199,29 +229,46 @@ static bool read_new(struct ledger *l)
 static bool take_old_event(void *ctx, const struct ledger_event *e)
 {
     struct follower *f = ctx;
-    if (!rpc_stream_ready(&f->stream))
+    struct ledger_table *memory = f->ledger->table;
+    f->ahead = ledger_place_cmp(&e->place, &f->ledger->reader.next) >= 0;
+    if (f->ahead || !rpc_stream_ready(&f->stream))
         return false;
-    const struct receipt *r = ledger_table_apply(f->table, &e->event, e->place, e->durable_us);
-    if (r == NULL && gw_event_ends(e->event.kind))
-        r = ledger_table_find(f->ledger->table, &e->event.mailbox, e->event.position);
-    send_event(f, e, r);
+    const struct receipt *own = ledger_table_apply(f->table, &e->event, e->place, e->durable_us);
+    const struct receipt *known = own != NULL
+                                      ? ledger_table_find(memory, &own->mailbox, own->position)
+                                      : ledger_table_look(memory, &e->event, &e->place);
+    send_event(f, e, known != NULL ? known : own);
     return true;
 }
 
+static void tell_of_reading(struct follower *f)
+{
+    struct ledger_place damaged = {.segment = f->reader.damaged_segment};
+    if (f->reader.gaps != f->gaps_told)
+        tell_follower(f, "trimmed", &f->reader.gap_from);
+    if (f->reader.damaged != f->damaged_told)
+        tell_follower(f, "damaged", &damaged);
+    f->gaps_told = f->reader.gaps;
+    f->damaged_told = f->reader.damaged;
+}
+
+/* What memory holds of a message says whether an event is news: so it is not read past what memory has. */
 static bool catch_up(struct follower *f)
 {
     struct ledger *l = f->ledger;
-    if (f->live || !rpc_stream_ready(&f->stream))
+    if (f->live || !l->caught_up || !rpc_stream_ready(&f->stream))
         return false;
     if (f->table == NULL)
         f->table = ledger_table_new(FOLLOWER_RECEIPTS_MAX, FOLLOWER_BYTES_MAX);
+    f->ahead = false;
     enum ledger_read rc = ledger_reader_step(&f->reader, CATCH_UP_EVENTS, take_old_event, f);
+    tell_of_reading(f);
     /* Never live while a scan is under way: its buffer would be the store's still. */
     if (rc == LEDGER_READ_END && ledger_place_cmp(&f->reader.next, &l->reader.next) >= 0) {
         ledger_reader_free(&f->reader);
         f->live = true;
     }
-    return rc == LEDGER_READ_MORE || (rc == LEDGER_READ_END && !f->live);
+    return (rc == LEDGER_READ_MORE && !f->ahead) || (rc == LEDGER_READ_END && !f->live);
 }
 
 static bool follower_has_ended(const struct follower *f)

@@ -13,6 +13,7 @@
 #define LEDGER_COUNTERS(X)                                                                         \
     X(events, "receipt events read")                                                               \
     X(damaged, "events records that could not be opened, left out")                                \
+    X(gaps, "times that events were forgotten by age before they were read")                        \
     X(unmatched, "events of messages older than what is kept in memory")                           \
     X(dropped, "messages dropped from memory for room (the store keeps them)")                     \
     X(read_errors, "reads of the ledger that the store failed")                                    \

@@ -28,11 +28,17 @@ bool ledger_filter_names(const struct ledger_filter *f, struct gw_bytes from, st
     return is_between(f, from, to) && (f->id == NULL || gw_bytes_eq(id, gw_bytes_str(f->id)));
 }
 
-bool ledger_filter_receipt(const struct ledger_filter *f, const struct receipt *r)
+static enum receipt_step state_of(const struct receipt *r, uint64_t covered_us)
+{
+    return covered_us != 0 ? RECEIPT_displayed : receipt_state(r);
+}
+
+bool ledger_filter_receipt(const struct ledger_filter *f, const struct receipt *r,
+                           uint64_t covered_us)
 {
     if (f->before.segment != 0 && ledger_place_cmp(&r->place, &f->before) >= 0)
         return false;
-    if (f->state >= 0 && receipt_state(r) != (enum receipt_step)f->state)
+    if (f->state >= 0 && state_of(r, covered_us) != (enum receipt_step)f->state)
         return false;
     if (f->undelivered_before_us != 0 &&
         (r->time_us[RECEIPT_delivered] != 0 || r->time_us[RECEIPT_expired] != 0 ||
@@ -100,19 +106,33 @@ static void set_message(json_t *o, const struct gw_mailbox_id *mailbox, uint64_t
     json_object_set_new(o, "position", json_integer((json_int_t)position));
 }
 
-json_t *receipt_json(const struct receipt *r)
+json_t *receipt_json(const struct receipt *r, uint64_t covered_us)
 {
     json_t *o = json_object();
     set_names(o, receipt_from(r), receipt_to(r), receipt_id(r));
-    json_object_set_new(o, "state", json_string(receipt_step_name(receipt_state(r))));
+    json_object_set_new(o, "state", json_string(receipt_step_name(state_of(r, covered_us))));
     for (unsigned s = 0; s < RECEIPT_STEP_COUNT; s++) {
         char name[32];
         snprintf(name, sizeof(name), "%s_us", receipt_step_name(s));
         if (r->time_us[s] != 0)
             json_object_set_new(o, name, json_integer((json_int_t)r->time_us[s]));
     }
+    if (covered_us != 0) {
+        json_object_set_new(o, "displayed_us", json_integer((json_int_t)covered_us));
+        json_object_set_new(o, "displayed_by_later", json_true());
+    }
     set_message(o, &r->mailbox, r->position);
     set_place(o, &r->place);
+    return o;
+}
+
+json_t *ledger_gap_json(const char *why, const struct ledger_place *from,
+                        const struct ledger_place *cursor)
+{
+    char text[LEDGER_PLACE_TEXT_BYTES];
+    ledger_place_format(from, text);
+    json_t *o = json_pack("{s:s, s:s, s:s}", "event", "gap", "why", why, "from", text);
+    set_place(o, cursor);
     return o;
 }
 

@@ -46,6 +46,17 @@ static void start_scan(struct ledger_reader *r)
     store_ops_start(r->ops, &r->op);
 }
 
+/* What lay between has been trimmed. Whoever starts at 0 wants the oldest that there is. */
+static void note_gap(struct ledger_reader *r, uint64_t first)
+{
+    struct ledger_place begin = {.segment = first};
+    if (r->op.rq.from == 0 || ledger_place_cmp(&r->next, &begin) >= 0)
+        return;
+    r->gaps++;
+    r->gap_from = r->next;
+    r->next = begin;
+}
+
 /* The next step of reading when nothing is left in the buffer. */
 static enum ledger_read next_buffer(struct ledger_reader *r)
 {
@@ -67,6 +78,8 @@ static enum ledger_read next_buffer(struct ledger_reader *r)
     }
     r->len = done->len;
     r->scan_next = done->next;
+    if (done->seq > r->op.rq.from)
+        note_gap(r, done->seq);
     if (done->len > 0)
         return LEDGER_READ_MORE;
     /* Segments without events lie behind: later events stand at or after scan_next. */

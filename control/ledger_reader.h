@@ -30,6 +30,8 @@ struct ledger_reader {
     struct ledger_place next; /* the first event that has not been handed on */
     uint64_t damaged;         /* records that could not be opened or read, and were left out */
     uint64_t damaged_segment; /* of the last one */
+    uint64_t gaps;            /* times that events were forgotten before it came to them */
+    struct ledger_place gap_from; /* of the last one; it ended at `next` as it was then */
     uint64_t first_us;        /* when the first event that it came across was durable; 0: none yet */
     int rc;                   /* why it failed */
     /* what is being read */

@@ -355,6 +355,16 @@ const struct receipt *ledger_table_find(struct ledger_table *t, const struct gw_
     return find_place(t, place_hash(t, mailbox, position), mailbox, position);
 }
 
+const struct receipt *ledger_table_look(struct ledger_table *t, const struct gw_event *e,
+                                        const struct ledger_place *place)
+{
+    struct ledger_key key = key_of(t, e);
+    if (key.place != 0)
+        return find_place(t, key.place, &e->mailbox, e->position);
+    const struct receipt *r = find_id(t, key.id, e);
+    return r != NULL && ledger_place_cmp(&r->place, place) < 0 ? r : NULL;
+}
+
 const struct receipt *ledger_table_newest(const struct ledger_table *t)
 {
     return t->count > 0 ? at(t, t->newest) : NULL;
@@ -398,6 +408,24 @@ const char *receipt_step_name(enum receipt_step s)
     };
     check((unsigned)s < RECEIPT_STEP_COUNT);
     return names[s];
+}
+
+bool receipt_is_news(const struct receipt *r, const struct gw_event *e)
+{
+    uint64_t delivered_us = r->time_us[RECEIPT_delivered];
+    switch (e->kind) {
+    case GW_EVENT_DELIVERED:
+        return delivered_us == e->time_us;
+    case GW_EVENT_EXPIRED:
+        return r->time_us[RECEIPT_expired] == e->time_us &&
+               (delivered_us == 0 || delivered_us >= e->time_us);
+    case GW_EVENT_RECEIVED:
+        return r->time_us[RECEIPT_received] == e->time_us;
+    case GW_EVENT_DISPLAYED:
+        return r->time_us[RECEIPT_displayed] == e->time_us;
+    default:
+        return true;
+    }
 }
 
 enum receipt_step receipt_state(const struct receipt *r)

@@ -87,6 +87,10 @@ const struct receipt *ledger_table_join(struct ledger_table *t, const struct gw_
 /* By the message; NULL when it is not here. */
 const struct receipt *ledger_table_find(struct ledger_table *t, const struct gw_mailbox_id *mailbox,
                                         uint64_t position);
+/* The receipt that an event belongs to, which was joined before; NULL when it is not here, or when a later
+ * message has the same names. place: the event's. */
+const struct receipt *ledger_table_look(struct ledger_table *t, const struct gw_event *e,
+                                        const struct ledger_place *place);
 const struct receipt *ledger_table_newest(const struct ledger_table *t);
 const struct receipt *ledger_table_oldest(const struct ledger_table *t);
 /* The one before r, or NULL. */
@@ -97,6 +101,9 @@ uint64_t ledger_table_dropped(const struct ledger_table *t);
 uint64_t ledger_table_dropped_until_us(const struct ledger_table *t);
 
 const char *receipt_step_name(enum receipt_step s);
+/* Whether an event of this message, which was joined, is the first that says so: a message that goes to
+ * several devices may be confirmed by each, and one that expires may be delivered meanwhile. */
+bool receipt_is_news(const struct receipt *r, const struct gw_event *e);
 /* The furthest step that it has come to. */
 enum receipt_step receipt_state(const struct receipt *r);
 

@@ -111,6 +111,7 @@ void events_scan(struct gw_store *s, const struct gw_store_request *r,
     uint64_t from = r->from > s->state.events_trim ? r->from : s->state.events_trim;
     struct out o = {.p = r->data, .cap = r->data_len};
     size_t i = events_held_from(s, from);
+    done->seq = from;
     /* Spilled segments are older than any that is held. */
     if (i == 0)
         done->status = scan_spilled(s, from, &o);

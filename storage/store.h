@@ -115,7 +115,8 @@ enum gw_store_op {
      * struct gw_scan_entry. more: whether there are further ones. key_len 0 starts. */
     GW_STORE_SCAN,
     /* EVENTS records of segments with number >= from, in order, as many as fit: a run of
-     * struct gw_events_entry. next: where to go on; more. -EMSGSIZE as for READ. */
+     * struct gw_events_entry. seq: the first segment looked for, later than `from` when those before it
+     * were forgotten. next: where to go on; more. -EMSGSIZE as for READ. */
     GW_STORE_SCAN_EVENTS,
     /* Forget events of segments below from (ledger retention). */
     GW_STORE_TRIM_EVENTS,

@@ -202,16 +202,29 @@ static bool is_answer(const struct gw_stanza *s)
     return (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) != 0;
 }
 
+size_t gw_home_answer_event_len(const struct gw_stanza *s)
+{
+    struct gw_event e;
+    if (!is_answer(s))
+        return 0;
+    answer_event(&e, s);
+    return gw_event_bytes_max(&e);
+}
+
+void gw_home_append_answer(struct gw_lcore *l, const struct gw_stanza *s)
+{
+    struct gw_event e;
+    if (!is_answer(s))
+        return;
+    answer_event(&e, s);
+    gw_home_append_event(l, &e);
+}
+
 size_t gw_home_message_event_len(const struct gw_stanza *s)
 {
     struct gw_event e;
     stored_event(&e, s);
-    size_t len = gw_event_bytes_max(&e);
-    if (is_answer(s)) {
-        answer_event(&e, s);
-        len += gw_event_bytes_max(&e);
-    }
-    return len;
+    return gw_event_bytes_max(&e) + gw_home_answer_event_len(s);
 }
 
 size_t gw_home_repeated_event_len(const struct gw_stanza *s)
@@ -268,10 +281,7 @@ void gw_home_append_message(struct gw_lcore *l, uint32_t account, struct gw_stan
     stored_event(&e, s);
     e.mailbox = mailbox;
     gw_home_append_event(l, &e);
-    if (is_answer(s)) {
-        answer_event(&e, s);
-        gw_home_append_event(l, &e);
-    }
+    gw_home_append_answer(l, s);
 }
 
 void gw_home_append_removal(struct gw_lcore *l, const struct gw_mailbox_id *mailbox,

@@ -507,6 +507,10 @@ static inline uint32_t gw_home_record_bytes(const struct gw_stanza *s)
     return (uint32_t)sizeof(struct gw_record_head) + s->sealed_len;
 }
 size_t gw_home_message_event_len(const struct gw_stanza *s);
+/* Bytes that the event of a receipt or marker takes at most; 0: it is none. */
+size_t gw_home_answer_event_len(const struct gw_stanza *s);
+/* For the ledger, what a receipt or marker says. There must be room; does nothing for what is none. */
+void gw_home_append_answer(struct gw_lcore *l, const struct gw_stanza *s);
 /* The number of the last segment that anything was added to. */
 uint64_t gw_home_last_number(const struct gw_lcore *l);
 

@@ -11,6 +11,7 @@
 #define NS_DELAY      GW_LIT("urn:xmpp:delay")
 #define NS_SID        GW_LIT("urn:xmpp:sid:0")
 #define NS_CHATSTATES GW_LIT("http://jabber.org/protocol/chatstates")
+#define NS_HINTS      GW_LIT("urn:xmpp:hints")
 
 /* ---- common ---- */
 
@@ -130,27 +131,55 @@ static bool is_marker(const struct gw_lcore *l, gw_xml_node n, const char *name)
     return gw_xml_is(l->xml, n, gw_bytes_str(name), NS_MARKERS);
 }
 
-/* Receipts and markers name a message of the other side; everything but chat states is kept. */
+/* Receipts and markers name a message of the other side. */
+static uint8_t answer_flag(const struct gw_lcore *l, gw_xml_node n)
+{
+    if (gw_xml_is(l->xml, n, GW_LIT("received"), NS_RECEIPTS) || is_marker(l, n, "received"))
+        return GW_STANZA_RECEIVED;
+    if (is_marker(l, n, "displayed") || is_marker(l, n, "acknowledged"))
+        return GW_STANZA_DISPLAYED;
+    return 0;
+}
+
+static void look_for_answer(const struct gw_lcore *l, gw_xml_node n, struct gw_stanza_form *f,
+                            char *ref, size_t cap)
+{
+    uint8_t flag = answer_flag(l, n);
+    if (flag == 0 || (f->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) != 0)
+        return;
+    int len = gw_xml_attr_text(l->xml, n, GW_LIT("id"), ref, cap);
+    if (len > 0) {
+        f->ref = gw_bytes(ref, (size_t)len);
+        f->flags |= flag;
+    }
+}
+
+/* XEP-0334: no-store is obeyed, store makes even a chat state wait. no-permanent-store is about an archive,
+ * which there is none of: a mailbox keeps a message until it is delivered. */
+static void obey_hints(struct gw_stanza_form *f, bool store, bool no_store)
+{
+    if (store)
+        f->flags |= GW_STANZA_STORE;
+    if (no_store && (f->flags & GW_STANZA_STORE) != 0)
+        f->flags = (uint8_t)((f->flags & ~GW_STANZA_STORE) | GW_STANZA_NOT_KEPT);
+}
+
+/* Everything but chat states is kept, and nothing but chat and normal messages. */
 static void look_inside(const struct gw_lcore *l, struct gw_stanza_form *f, char *ref, size_t cap)
 {
+    bool store = false, no_store = false;
+    if (f->type != GW_TYPE_CHAT && f->type != GW_TYPE_NORMAL)
+        return;
     for (gw_xml_node n = gw_xml_child(l->xml, 0); n != GW_XML_NONE; n = gw_xml_next(l->xml, n)) {
-        uint8_t flag = 0;
-        if (gw_xml_is(l->xml, n, GW_LIT("received"), NS_RECEIPTS) || is_marker(l, n, "received"))
-            flag = GW_STANZA_RECEIVED;
-        else if (is_marker(l, n, "displayed") || is_marker(l, n, "acknowledged"))
-            flag = GW_STANZA_DISPLAYED;
-        if (flag != 0 && (f->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) == 0) {
-            int len = gw_xml_attr_text(l->xml, n, GW_LIT("id"), ref, cap);
-            if (len > 0) {
-                f->ref = gw_bytes(ref, (size_t)len);
-                f->flags |= flag;
-            }
-        }
-        bool fleeting = gw_bytes_eq(l->xml->nodes[n].ns, NS_CHATSTATES) ||
-                        gw_bytes_eq(l->xml->nodes[n].name, GW_LIT("thread"));
-        if (!fleeting && (f->type == GW_TYPE_CHAT || f->type == GW_TYPE_NORMAL))
+        struct gw_bytes ns = l->xml->nodes[n].ns, name = l->xml->nodes[n].name;
+        look_for_answer(l, n, f, ref, cap);
+        store |= gw_xml_is(l->xml, n, GW_LIT("store"), NS_HINTS);
+        no_store |= gw_xml_is(l->xml, n, GW_LIT("no-store"), NS_HINTS);
+        if (!gw_bytes_eq(ns, NS_CHATSTATES) && !gw_bytes_eq(ns, NS_HINTS) &&
+            !gw_bytes_eq(name, GW_LIT("thread")))
             f->flags |= GW_STANZA_STORE;
     }
+    obey_hints(f, store, no_store);
 }
 
 /* One hash after the other: the key of each has what came before in it. */

@@ -217,6 +217,19 @@ static bool accept_repeated(struct gw_lcore *l, uint32_t account, const struct g
     return true;
 }
 
+/* A receipt or marker that is not to be stored: the ledger keeps what it says all the same. False: no
+ * room. */
+static bool accept_answer(struct gw_lcore *l, const struct gw_stanza *s)
+{
+    size_t len = gw_home_answer_event_len(s);
+    if (len == 0)
+        return true;
+    if (!gw_home_can_append(l, 0, len))
+        return false;
+    gw_home_append_answer(l, s);
+    return true;
+}
+
 /* RFC 6121 section 8.5.3.2.1: a message of type normal for a resource that is not there; it could be
  * dropped in silence as well. One of type chat is treated as if for the bare JID, and so is what says
  * of another message that it has arrived, or was read (XEP-0184, XEP-0333). */
@@ -268,6 +281,8 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
         if (gw_fingerprint_is_set(&s->fingerprint))
             gw_repeats_add(&l->home->repeats, &s->fingerprint, stream_of(&s->conn), l->wall_us);
     }
+    if (!store && !accept_answer(l, s))
+        return false;
     gw_home_enqueue(l, account, p)->stored = store;
     return true;
 }
@@ -464,13 +479,21 @@ static unsigned hand_out(struct gw_lcore *l, struct gw_home_account *a, const st
     return n;
 }
 
+/* Its sender did not want it kept (XEP-0334), so nobody will ever read it. That a receipt or a marker did
+ * not arrive its sender need not know. */
+static bool is_lost(const struct gw_stanza *s)
+{
+    return (s->flags & GW_STANZA_NOT_KEPT) != 0 &&
+           (s->flags & (GW_STANZA_RECEIVED | GW_STANZA_DISPLAYED)) == 0;
+}
+
 static void transient(struct gw_lcore *l, struct gw_home_account *a, struct gw_post *p)
 {
     struct gw_stanza *s = gw_post_stanza(l, p);
     enum gw_condition why = GW_CONDITION_NONE;
     if (hand_out(l, a, s) > 0)
         GW_COUNT(l->home_count.transient);
-    else if (s->kind == GW_STANZA_IQ || s->type == GW_TYPE_GROUPCHAT)
+    else if (s->kind == GW_STANZA_IQ || s->type == GW_TYPE_GROUPCHAT || is_lost(s))
         why = GW_CONDITION_SERVICE_UNAVAILABLE;
     else
         GW_COUNT(l->home_count.transient_dropped);

@@ -44,6 +44,7 @@ enum gw_stanza_type {
 #define GW_STANZA_STORE     0x01 /* goes through the mailbox */
 #define GW_STANZA_RECEIVED  0x02 /* carries a XEP-0184 receipt for ref id */
 #define GW_STANZA_DISPLAYED 0x04 /* carries a XEP-0333 displayed marker for ref id */
+#define GW_STANZA_NOT_KEPT  0x08 /* would be stored, but its sender does not want that (XEP-0334) */
 
 /* What a user asks of its own account: the flags of a stanza in GW_POST_ASK. */
 enum gw_ask {

@@ -217,6 +217,11 @@ static uint64_t append(struct writer *w, const struct gw_event *events, unsigned
     return a.done.seq;
 }
 
+static uint64_t segment_next(struct rig *rig)
+{
+    return gw_store_state(rig->store).segment_next;
+}
+
 static uint64_t append_one(struct writer *w, struct gw_event e)
 {
     return append(w, &e, 1, false);
@@ -424,6 +429,166 @@ CONTROL_TEST(ledger, a_slow_follower_gets_everything_in_the_end)
     free(w);
 }
 
+/* What a message has said already is not said again: confirmed by a second device, or expired after all. */
+CONTROL_TEST(ledger, each_step_of_a_message_is_followed_once)
+{
+    struct writer *w = writer_new(rig);
+    int live = rig_connect(rig), late = rig_connect(rig);
+    free(follow(live, NULL));
+    struct gw_event again = delivered_event(1, 1), too_old = delivered_event(1, 1);
+    struct gw_event received_again = answer_event(GW_EVENT_RECEIVED, "m1");
+    again.time_us++;
+    received_again.time_us++;
+    too_old.time_us += 2;
+    too_old.kind = GW_EVENT_EXPIRED;
+    append_one(w, stored_event(1, 1, "m1"));
+    append_one(w, delivered_event(1, 1));
+    append_one(w, answer_event(GW_EVENT_RECEIVED, "m1"));
+    append_one(w, again);
+    append_one(w, received_again);
+    append_one(w, too_old);
+    append_one(w, stored_event(1, 2, "m2"));
+    too_old.position = 2;
+    append_one(w, too_old);
+    again.position = 2;
+    again.time_us = too_old.time_us + 1;
+    append_one(w, again);
+    static const char *const expected[][2] = {{"stored", "m1"}, {"delivered", "m1"},
+                                              {"received", "m1"}, {"stored", "m2"},
+                                              {"expired", "m2"}, {"delivered", "m2"}};
+    enum { EVENTS = sizeof(expected) / sizeof(expected[0]) };
+    char *cursors[EVENTS];
+    for (unsigned i = 0; i < EVENTS; i++) {
+        json_t *e = next_event(live);
+        cr_assert_str_eq(text_of(e, "event"), expected[i][0]);
+        cr_assert_str_eq(text_of(e, "id"), expected[i][1]);
+        cursors[i] = strdup(text_of(e, "cursor"));
+        json_decref(e);
+    }
+    /* Whoever comes later, from wherever, is told the same. */
+    for (unsigned from = 0; from < EVENTS; from++) {
+        free(follow(late, cursors[from]));
+        for (unsigned i = from + 1; i < EVENTS; i++) {
+            json_t *e = next_event(late);
+            cr_assert_str_eq(text_of(e, "event"), expected[i][0]);
+            cr_assert_str_eq(text_of(e, "id"), expected[i][1]);
+            cr_assert_str_eq(text_of(e, "cursor"), cursors[i]);
+            json_decref(e);
+        }
+        close(late);
+        late = rig_connect(rig);
+        free(cursors[from]);
+    }
+    close(late);
+    close(live);
+    free(w);
+}
+
+/* Carol never got it; Alice wrote it: neither has received it. */
+CONTROL_TEST(ledger, a_receipt_counts_only_from_the_recipient)
+{
+    struct writer *w = writer_new(rig);
+    int fd = rig_connect(rig);
+    struct gw_event stranger = answer_event(GW_EVENT_RECEIVED, "m1");
+    struct gw_event sender = answer_event(GW_EVENT_DISPLAYED, "m1");
+    stranger.to = GW_LIT("carol@example.org");
+    sender.to = GW_LIT("alice@example.org");
+    append_one(w, stored_event(1, 1, "m1"));
+    append_one(w, stranger);
+    append_one(w, sender);
+    append_one(w, stored_event(1, 2, "m2"));
+    append_one(w, answer_event(GW_EVENT_RECEIVED, "m2"));
+    json_decref(list_until(fd, "{\"state\": \"received\"}", 1));
+    json_t *rows = list_until(fd, "{\"state\": \"stored\"}", 1);
+    cr_assert_str_eq(text_of(json_array_get(rows, 0), "id"), "m1");
+    json_decref(rows);
+    close(fd);
+    free(w);
+}
+
+/* Clients mark the last message on the screen. */
+CONTROL_TEST(ledger, a_marker_covers_what_was_delivered_before)
+{
+    struct writer *w = writer_new(rig);
+    int fd = rig_connect(rig);
+    struct gw_event other = stored_event(2, 1, "other");
+    other.from = GW_LIT("carol@example.org");
+    struct gw_event late = delivered_event(1, 2);
+    late.time_us = 9000; /* after the marker */
+    append_one(w, stored_event(1, 1, "m1"));
+    append_one(w, stored_event(1, 2, "late"));
+    append_one(w, other);
+    append_one(w, stored_event(1, 3, "m3"));
+    append_one(w, stored_event(1, 4, "m4"));
+    for (unsigned i = 1; i <= 4; i++)
+        if (i != 2)
+            append_one(w, delivered_event(1, i));
+    append_one(w, delivered_event(2, 1));
+    append_one(w, answer_event(GW_EVENT_DISPLAYED, "m3"));
+    append_one(w, late);
+    json_decref(list_until(fd, "{\"id\": \"late\", \"state\": \"delivered\"}", 1));
+    json_t *rows = list_until(fd, "{\"state\": \"displayed\"}", 2);
+    json_t *m1 = json_array_get(rows, 0), *m3 = json_array_get(rows, 1);
+    cr_assert_str_eq(text_of(m1, "id"), "m1");
+    cr_assert_eq(json_integer_value(json_object_get(m1, "displayed_us")), 6000 + GW_EVENT_DISPLAYED);
+    cr_assert(json_is_true(json_object_get(m1, "displayed_by_later")));
+    cr_assert_str_eq(text_of(m3, "id"), "m3");
+    cr_assert_null(json_object_get(m3, "displayed_by_later"));
+    json_decref(rows);
+    rows = list_until(fd, "{\"state\": \"delivered\"}", 3);
+    cr_assert_str_eq(text_of(json_array_get(rows, 0), "id"), "late");
+    cr_assert_str_eq(text_of(json_array_get(rows, 1), "id"), "other");
+    cr_assert_str_eq(text_of(json_array_get(rows, 2), "id"), "m4");
+    json_decref(rows);
+    json_decref(list_until(fd, "{\"id\": \"m1\", \"state\": \"displayed\"}", 1));
+    close(fd);
+    free(w);
+}
+
+/* Whoever was away for longer than events are kept is told so, once, and where it goes on. */
+CONTROL_TEST(ledger, what_was_forgotten_before_it_was_read_is_a_gap)
+{
+    struct writer *w = writer_new(rig);
+    struct timespec t;
+    uint64_t below;
+    append_one(w, stored_event(1, 1, "m1"));
+    int fd = rig_connect(rig);
+    free(follow(fd, "0"));
+    json_t *e = next_event(fd);
+    char *cursor = strdup(text_of(e, "cursor"));
+    json_decref(e);
+    close(fd);
+    for (unsigned i = 2; i <= 20; i++)
+        append_one(w, stored_event(1, i, "lost"));
+    clock_gettime(CLOCK_REALTIME, &t);
+    cr_assert_eq(ledger_trim(&w->ops, segment_next(rig), ((uint64_t)t.tv_sec + 1) * 1000000, &below), 0);
+    append_one(w, stored_event(1, 21, "kept"));
+    fd = rig_connect(rig);
+    free(follow(fd, cursor));
+    e = next_event(fd);
+    cr_assert_str_eq(text_of(e, "event"), "gap");
+    cr_assert_str_eq(text_of(e, "why"), "trimmed");
+    cr_assert_str_eq(text_of(e, "from"), cursor);
+    free(cursor);
+    cursor = strdup(text_of(e, "cursor"));
+    json_decref(e);
+    e = next_event(fd);
+    cr_assert_str_eq(text_of(e, "id"), "kept");
+    json_decref(e);
+    close(fd);
+    /* From where the gap ended there is none, and 0 asks for what there is. */
+    for (unsigned i = 0; i < 2; i++) {
+        fd = rig_connect(rig);
+        free(follow(fd, i == 0 ? cursor : "0"));
+        e = next_event(fd);
+        cr_assert_str_eq(text_of(e, "id"), "kept");
+        json_decref(e);
+        close(fd);
+    }
+    free(cursor);
+    free(w);
+}
+
 CONTROL_TEST(ledger, a_damaged_record_is_counted_and_left_out)
 {
     struct writer *w = writer_new(rig);
@@ -431,14 +596,23 @@ CONTROL_TEST(ledger, a_damaged_record_is_counted_and_left_out)
     free(follow(fd, "0"));
     struct gw_event m1 = stored_event(1, 1, "m1"), lost = stored_event(1, 2, "lost");
     append(w, &m1, 1, false);
-    append(w, &lost, 1, true);
+    uint64_t damaged = append(w, &lost, 1, true);
     append_one(w, stored_event(1, 3, "m3"));
     json_t *e = next_event(fd);
     cr_assert_str_eq(text_of(e, "id"), "m1");
     json_decref(e);
-    e = next_event(fd);
-    cr_assert_str_eq(text_of(e, "id"), "m3");
-    json_decref(e);
+    /* Events that are read together come before what is said of the gap between them. */
+    unsigned gaps = 0, others = 0;
+    while (gaps + others < 2) {
+        struct ledger_place from = {0};
+        e = next_event(fd);
+        bool gap = strcmp(text_of(e, "event"), "gap") == 0;
+        gaps += gap;
+        others += !gap && strcmp(text_of(e, "id"), "m3") == 0;
+        cr_assert(!gap || (ledger_place_parse(text_of(e, "from"), &from) && from.segment == damaged));
+        json_decref(e);
+    }
+    cr_assert(gaps == 1 && others == 1);
     close(fd);
     fd = rig_connect(rig);
     json_decref(list_until(fd, "{}", 2));
@@ -528,11 +702,6 @@ CONTROL_TEST(ledger, a_search_reads_the_whole_ledger)
     cr_assert_eq(receipt_state(ledger_table_newest(s->table)), RECEIPT_delivered);
     ledger_search_free(&s);
     free(w);
-}
-
-static uint64_t segment_next(struct rig *rig)
-{
-    return gw_store_state(rig->store).segment_next;
 }
 
 static unsigned count_entries(struct writer *w)
