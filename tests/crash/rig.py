@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -126,6 +127,87 @@ class Broker:
 
     def down(self):
         subprocess.run(self.command("down"), env=self.environment, check=True, timeout=120)
+
+
+class Follower:
+    """`godwitctl receipts --follow`, begun again behind its last event whenever the broker has died."""
+
+    def __init__(self, broker):
+        self.broker = broker
+        self.events = []
+        self.wrong = []
+        self.ended = False
+        self.connections = 0
+        self.process = None
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+        self.thread.start()
+
+    @property
+    def cursor(self):
+        return self.events[-1]["cursor"] if self.events else "0"
+
+    def _command(self, since):
+        return [f"{self.broker.build}/control/godwitctl", "--socket", self.broker.where["control"],
+                "receipts", "--follow", "--since", since]
+
+    def _follow(self):
+        while not self.ended:
+            self.process = subprocess.Popen(self._command(self.cursor), stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            before = len(self.events)
+            for line in self.process.stdout:
+                self._take(line)
+            self.process.wait()
+            self.connections += len(self.events) > before
+            time.sleep(0.05)  # the broker is being started
+
+    @staticmethod
+    def _lasting(event):
+        """When a segment became durable is known to the process that made it so, and to its spill; after
+        a crash it is when the segment was closed."""
+        if event["event"] == "stored":
+            del event["time_us"]
+        return event
+
+    def _take(self, line):
+        if not line.endswith(b"\n"):
+            return  # it died in the middle
+        event = json.loads(line)
+        place = [int(part) for part in event["cursor"].split(":")]
+        if self.events and place <= [int(part) for part in self.cursor.split(":")]:
+            self.wrong.append(f"event {event} behind cursor {self.cursor}")
+        self.events.append(self._lasting(event))
+
+    def finish(self):
+        """What is wrong with what came: it must be what one reads who begins at the oldest event."""
+        newest = self.broker.ctl("receipts", "--limit", "1")["receipts"][0]["cursor"]
+        segment, ordinal = newest.split(":")
+        behind = f"{segment}:{int(ordinal) + 1}"
+        wait_until(lambda: any(event["cursor"] == behind for event in reversed(self.events)),
+                   "the newest message, followed")
+        self.ended = True
+        self.process.terminate()
+        self.thread.join(WAIT_S)
+        whole = self._read_at_once(len(self.events))
+        if self.events == whole:
+            return self.wrong
+        at = next((i for i, pair in enumerate(zip(self.events, whole)) if pair[0] != pair[1]),
+                  min(len(self.events), len(whole)))
+        return self.wrong + [
+            f"of {len(self.events)} events, followed over {self.connections} connections, number {at} is "
+            f"{self.events[at:at + 1]}, and {whole[at:at + 1]} for who reads them at once"]
+
+    def _read_at_once(self, count):
+        events = []
+        with subprocess.Popen(self._command("0"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE) as process:
+            timer = threading.Timer(WAIT_S, process.kill)
+            timer.start()
+            while len(events) < count and (line := process.stdout.readline()):
+                events.append(self._lasting(json.loads(line)))
+            timer.cancel()
+            process.terminate()
+        return events
 
 
 class Lcore:
