@@ -7,6 +7,7 @@
 
 #include "core_int.h"
 #include "tcp/counters.h"
+#include "xmpp/carbons.h"
 #include "xmpp/counts.h"
 
 #define COMMANDS_MAX    64u
@@ -23,6 +24,7 @@ struct gw_cores {
     struct gw_core *cores;
     atomic_uint leaving;
     struct gw_counts counts;
+    struct gw_carbons carbons;
 };
 
 /* A pool, so that a nonce does not cost a system call; never blocks once the system is up. */
@@ -125,6 +127,7 @@ static int open_core(struct gw_cores *all, unsigned i, const struct gw_core_conf
     c->l.arenas = all->arenas;
     c->l.mesh = &all->meshes[i];
     c->l.counts = &all->counts;
+    c->l.carbons = &all->carbons;
     c->l.store = cfg->clients[i];
     c->l.random = cfg->random != NULL ? cfg->random : core_random;
     c->l.random_ctx = cfg->random != NULL ? cfg->random_ctx : c;
@@ -188,6 +191,8 @@ int gw_cores_open(struct gw_cores **out, const struct gw_core_config *cfg, char 
     atomic_init(&all->leaving, cfg->count);
     all->cores = calloc(cfg->count, sizeof(*all->cores));
     int rc = all->cores == NULL ? -ENOMEM : gw_mesh_open(all->meshes, cfg->count);
+    if (rc == 0)
+        rc = gw_carbons_open(&all->carbons, cfg->pages);
     for (unsigned i = 0; rc == 0 && i < cfg->count; i++)
         rc = open_core(all, i, cfg);
     if (rc == 0)
@@ -230,6 +235,7 @@ void gw_cores_free(struct gw_cores **out)
         gw_arena_free(&all->arenas[i]);
     gw_mesh_free(all->meshes, all->count);
     free(all->cores);
+    gw_carbons_close(&all->carbons);
     free(all->counts.found);
     free(all);
     *out = NULL;

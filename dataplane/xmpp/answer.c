@@ -2,6 +2,7 @@
 /* Answers to stanzas: results, and the errors of RFC 6120 section 8.3. */
 #include "edge.h"
 
+#include "../base/check.h"
 #include "../base/text.h"
 
 static void put_attr(struct gw_text *t, const char *name, struct gw_bytes value)
@@ -31,7 +32,7 @@ static struct gw_bytes attr_of(struct gw_lcore *l, struct gw_bytes name, char *b
     return gw_bytes(buf, n > 0 ? (size_t)n : 0);
 }
 
-void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
+static void send_result(struct gw_lcore *l, gw_conn c, uint32_t after, struct gw_bytes payload)
 {
     char id[GW_STANZA_ID_BYTES_MAX], to[GW_JID_BYTES_MAX];
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
@@ -42,7 +43,18 @@ void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
     gw_text_str(&t, ">");
     gw_text_put(&t, payload);
     gw_text_str(&t, "</iq>");
-    gw_edge_answer(l, c, gw_text_bytes(&t));
+    check(!t.full);
+    gw_edge_answer_after(l, c, after, GW_ANSWER_STANZA, gw_text_bytes(&t));
+}
+
+void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
+{
+    send_result(l, c, gw_edge_conn(l, c)->seq - 1, payload);
+}
+
+void gw_edge_result_when_settled(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
+{
+    send_result(l, c, gw_edge_conn(l, c)->seq, payload);
 }
 
 /* The stanza `name` with this id, from `from` to `to`, refused: into the scratch buffer. */

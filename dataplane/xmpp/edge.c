@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../base/check.h"
+#include "carbons.h"
 
 /* Connections that wait for a credit and are tried again in one pass. */
 #define RETRIES_MAX 64
@@ -130,6 +131,8 @@ static void take_back(struct gw_lcore *l, const struct gw_post *p)
         gw_arena_put(l->arena, p->block);
         return;
     }
+    if (p->settle && p->block != 0 && p->status == GW_CONDITION_NONE)
+        gw_edge_copy_sent(l, gw_arena_ptr(l->arena, p->block));
     if (p->settle && is_here(l, p)) {
         if (p->n != 0)
             gw_edge_result_block(l, p->conn.index, gw_arena_ptr(l->arena, p->block));
@@ -182,6 +185,7 @@ void gw_edge_post(struct gw_lcore *l, struct gw_post *p)
         gw_edge_resumed(l, p);
         break;
     case GW_POST_SETTLED:
+        gw_edge_copy_sent(l, gw_arena_ptr(l->arena, p->block));
         if (is_here(l, p))
             gw_edge_settle(l, p->conn.index, p->seq);
         else
@@ -284,6 +288,7 @@ static unsigned retry_waiting(struct gw_lcore *l)
 unsigned gw_edge_finish(struct gw_lcore *l)
 {
     unsigned n = gw_edge_send_unbinds(l);
+    n += gw_edge_send_copies(l);
     n += retry_waiting(l);
     return n + finish_dirty(l);
 }

@@ -175,6 +175,8 @@ struct gw_edge {
     uint32_t unbind_head, unbind_count;
     uint32_t bound_count; /* bound or about to be, and those in `unbind` and `drains` */
     uint32_t shutdown_next;
+    gw_block copies_head, copies_tail; /* struct gw_stanza: sent copies that wait for a credit */
+    uint32_t copies_count;
 };
 
 int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages);
@@ -318,6 +320,8 @@ void gw_edge_sasl_free(struct gw_lcore *l, gw_conn c);
 void gw_edge_put_error(struct gw_text *t, enum gw_condition why);
 /* <iq type='result'/> for the IQ in l->xml, with this payload. */
 void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload);
+/* The same when a home has the request under way: it leaves when that has settled the stanza. */
+void gw_edge_result_when_settled(struct gw_lcore *l, gw_conn c, struct gw_bytes payload);
 /* Refuse the stanza in l->xml with an error (RFC 6120 section 8.3); errors and results are dropped
  * instead. The stanza has its number. */
 void gw_edge_refuse(struct gw_lcore *l, gw_conn c, enum gw_condition why);

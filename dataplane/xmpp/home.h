@@ -58,6 +58,7 @@ struct gw_home_account {
     uint8_t state;
     bool idle : 1;
     bool load_due : 1; /* the store had no room for the request, or it must wait */
+    bool copies : 1;   /* counted in the table of carbons.h */
     bool stale : 1;    /* its record has changed since it was asked for */
     bool found : 1;    /* its mailbox's bounds are known */
     bool blocks : 1;   /* its block list names somebody */
@@ -116,6 +117,7 @@ struct gw_home_session {
     bool stalled : 1; /* its send queue is full; ROOM will come */
     bool sm : 1;
     bool interested : 1; /* has asked for the roster: gets its changes (RFC 6121 section 2.1.6) */
+    bool carbons : 1; /* it gets copies: carbons.h */
     uint8_t transient_count;
     uint8_t follows; /* enum gw_follows */
     uint8_t inherited_count;
@@ -420,6 +422,7 @@ void gw_home_swept(struct gw_lcore *l, const struct gw_store_completion *c);
 /* How present a session was. xml may be empty. */
 struct gw_presence_form {
     bool available;
+    bool carbons;
     int8_t priority;
     uint64_t available_us;
     struct gw_bytes xml;
@@ -437,8 +440,13 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t session);
 /* The live session that a reference names, or 0. */
 uint32_t gw_home_session_find(struct gw_lcore *l, struct gw_ref ref);
 void gw_home_presence(struct gw_lcore *l, struct gw_post *p);
+/* Whether it gets carbon copies from now on. */
+void gw_home_session_carbons(struct gw_lcore *l, uint32_t session, bool on);
 /* A stanza that is not stored, to one session: now, or behind what it still has to read. */
 void gw_home_transient(struct gw_lcore *l, uint32_t session, struct gw_bytes xml);
+/* The same in parts. */
+void gw_home_transient_parts(struct gw_lcore *l, uint32_t session, const struct gw_bytes *parts,
+                             unsigned n);
 void gw_home_flush_transients(struct gw_lcore *l, uint32_t session);
 /* Of those that wait what came before the message at this position, as far as there are credits. */
 void gw_home_transients_before(struct gw_lcore *l, uint32_t session, uint64_t position);
@@ -513,5 +521,11 @@ size_t gw_home_answer_event_len(const struct gw_stanza *s);
 void gw_home_append_answer(struct gw_lcore *l, const struct gw_stanza *s);
 /* The number of the last segment that anything was added to. */
 uint64_t gw_home_last_number(const struct gw_lcore *l);
+
+/* mailbox.c */
+/* Whether a stored message for `resource` (empty: the bare JID) is for this session, when its cursor
+ * comes to it. */
+bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
+                   uint64_t position);
 
 #endif

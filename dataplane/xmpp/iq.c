@@ -22,6 +22,10 @@ static const struct gw_iq_handler handlers[] = {
     {ROW(EITHER, GET, "query", "jabber:iq:version"), .answer = gw_iq_version},
     {ROW(EITHER, SET, "session", "urn:ietf:params:xml:ns:xmpp-session"), .answer = gw_iq_empty},
     {ROW(GW_IQ_OWN, GET, "vCard", "vcard-temp"), .answer = gw_iq_no_vcard},
+    {ROW(GW_IQ_OWN, SET, "enable", "urn:xmpp:carbons:2"), .begin = gw_iq_carbons},
+    {ROW(GW_IQ_OWN, SET, "disable", "urn:xmpp:carbons:2"), .begin = gw_iq_carbons},
+    {ROW(GW_IQ_OTHER, SET, "enable", "urn:xmpp:carbons:2"), .answer = gw_iq_not_allowed},
+    {ROW(GW_IQ_OTHER, SET, "disable", "urn:xmpp:carbons:2"), .answer = gw_iq_not_allowed},
 #undef EITHER
 #undef ROW
 #undef BYTES

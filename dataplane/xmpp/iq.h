@@ -37,12 +37,16 @@ struct gw_iq_handler {
     enum gw_handled (*begin)(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 };
 
+/* iq_carbons.c: XEP-0280 */
+enum gw_handled gw_iq_carbons(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+
 /* iq_disco.c: XEP-0030 */
 void gw_iq_disco_info(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_disco_items(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 
 /* iq_server.c: XEP-0092, XEP-0199, and what has one answer */
 void gw_iq_empty(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+void gw_iq_not_allowed(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_version(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_no_vcard(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 

@@ -8,6 +8,12 @@ void gw_iq_empty(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
     gw_edge_result(l, c, gw_bytes(NULL, 0));
 }
 
+void gw_iq_not_allowed(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
+{
+    (void)q;
+    gw_edge_refuse(l, c, GW_CONDITION_NOT_ALLOWED);
+}
+
 void gw_iq_version(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
 {
     (void)q;

@@ -17,7 +17,7 @@ struct record {
     uint8_t version;
     uint8_t available;
     int8_t priority;
-    uint8_t reserved;
+    uint8_t carbons;
     uint32_t h;
     uint64_t since_us, available_us; /* wall clock */
     struct gw_identity identity;
@@ -70,6 +70,7 @@ static uint32_t seal_record(struct gw_lcore *l, struct gw_resumption *r)
         .version = RECORD_VERSION,
         .available = s->available,
         .priority = s->priority,
+        .carbons = s->carbons,
         .h = r->h,
         .since_us = s->since_wall_us,
         .available_us = s->available_wall_us,
@@ -280,6 +281,7 @@ static int restore(struct gw_lcore *l, struct gw_resume_read *rr, const struct g
     struct gw_presence_form f = {
         .available = head.available != 0,
         .priority = head.priority,
+        .carbons = head.carbons != 0,
         .available_us = head.available_us,
         .xml = gw_bytes(text + head.jid_len, head.presence_len),
     };

@@ -83,6 +83,7 @@ struct gw_xmpp_config {
     X(stream_errors_timeout, "streams ended: no authentication or no answer in time")              \
     X(stream_errors_other, "streams ended with another stream error")                              \
     X(out_of_memory, "connections ended: arena exhausted")                                         \
+    X(copies_dropped, "copies of sent messages dropped: no memory or no credit for them")         \
     X(accounts_damaged, "account records that did not open")
 
 struct gw_edge_counters {
@@ -99,6 +100,7 @@ struct gw_edge_counters {
     X(inherited, "sessions that others look after: they ended with messages for their full JID")   \
     X(inherited_dropped, "of these not now: the messages wait for the next log-in")                \
     X(transient_dropped, "stanzas without storage dropped: no session, or its queue full")         \
+    X(copies, "carbon copies handed to sessions")                                                  \
     X(expired, "messages removed in the background: too old")                                      \
     X(expired_unread, "messages left out and removed when they were read: too old")                \
     X(expiry_failed, "searches for what is too old that the store failed")                         \
@@ -146,6 +148,7 @@ struct gw_home;
 struct gw_mesh;
 struct gw_deriver_port;
 struct gw_counts;
+struct gw_carbons;
 
 struct gw_lcore {
     unsigned index, count;
@@ -169,6 +172,7 @@ struct gw_lcore {
     void *random_ctx;
 
     struct gw_counts *counts; /* of all lcores: counts.h */
+    struct gw_carbons *carbons; /* of all lcores: carbons.h */
     struct gw_mesh *mesh; /* this lcore's ends of the rings */
     struct gw_edge *edge;
     struct gw_home *home;

@@ -100,6 +100,12 @@ static void deliver(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     gw_post_down(l, s->conn.lcore, p);
 }
 
+bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
+                   uint64_t position)
+{
+    return wants(l, s, resource, position);
+}
+
 /* ---- as it comes ---- */
 
 static void fall_behind(struct gw_lcore *l, uint32_t i, uint64_t position)

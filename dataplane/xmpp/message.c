@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "../base/check.h"
+#include "carbons.h"
 
 #define NS_RECEIPTS   GW_LIT("urn:xmpp:receipts")
 #define NS_MARKERS    GW_LIT("urn:xmpp:chat-markers:0")
@@ -236,6 +237,8 @@ enum gw_handled gw_edge_message(struct gw_lcore *l, gw_conn c)
         return gw_edge_settle_here(l, c, why);
     struct gw_stanza_form f = {.kind = GW_STANZA_MESSAGE, .type = type};
     look_inside(l, &f, ref, sizeof(ref));
+    if (gw_edge_is_copied(l, type))
+        f.flags |= GW_STANZA_COPIED;
     if (f.flags & GW_STANZA_STORE && l->cfg->repeats_limit > 0)
         f.fingerprint = fingerprint(l, c, &to);
     return gw_edge_route(l, c, &to, &f);

@@ -37,6 +37,9 @@ enum gw_post_op {
                           begins there -> ENABLED */
     GW_POST_COUNT,     /* session, seq: its count h is to be durable -> COUNTED */
     GW_POST_RESUME,    /* block: struct gw_bind with the stream's name; conn -> RESUMED */
+    GW_POST_CARBONS,   /* session, n: it wants copies (XEP-0280), or none; conn, seq -> RETURN */
+    GW_POST_COPY,      /* block: struct gw_stanza, sent and settled: for the sender's other sessions
+                          -> RETURN */
     GW_POST_UNBIND,    /* session: its connection is gone. n: it may come back; then seq is its count
                           h, and block, if any, a ring of struct gw_handed (leave) -> DONE */
     /* ---- answers to an edge ---- */
@@ -44,7 +47,7 @@ enum gw_post_op {
     GW_POST_ENABLED, /* conn, name: of the stream; n: it can be resumed */
     GW_POST_COUNTED, /* conn, seq: durable */
     GW_POST_RESUMED, /* conn, session, seq: h; status: enum gw_resumed; block back, filled in */
-    GW_POST_SETTLED, /* conn, seq, status: stanza durable or refused. No credit: RETURN brings it */
+    GW_POST_SETTLED, /* conn, seq: stanza durable; its block, lent still. No credit: RETURN brings it */
     GW_POST_RETURN,  /* conn, seq, status, settle: the block comes back; settle: also settles seq; n: with
                         an empty result. Without a conn: of a stanza that a home has sent */
     GW_POST_DONE,    /* the block of an UNBIND back */

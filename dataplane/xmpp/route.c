@@ -6,6 +6,7 @@
 #include "home.h"
 
 #include "../base/check.h"
+#include "carbons.h"
 
 void gw_home_return(struct gw_lcore *l, struct gw_post *p, bool settle, enum gw_condition why)
 {
@@ -208,10 +209,11 @@ static bool is_repeated(const struct gw_lcore *l, const struct gw_stanza *s)
 /* It is settled when the first one is durable, which was appended before. False: no room. */
 static bool accept_repeated(struct gw_lcore *l, uint32_t account, const struct gw_post *p)
 {
-    const struct gw_stanza *s = gw_post_stanza(l, p);
+    struct gw_stanza *s = gw_post_stanza(l, p);
     if (!gw_home_can_append(l, 0, gw_home_repeated_event_len(s)))
         return false;
     gw_home_append_repeated(l, s);
+    s->flags &= (uint8_t)~GW_STANZA_COPIED; /* of the first there were copies */
     GW_COUNT(l->home_count.repeated);
     gw_home_enqueue(l, account, p)->repeated = true;
     return true;
@@ -368,7 +370,8 @@ static bool delivered(struct gw_lcore *l, struct gw_post *p)
     return true;
 }
 
-static void own_presence(struct gw_lcore *l, struct gw_post *p)
+/* Of a session: in its turn, behind what came before. */
+static void of_own(struct gw_lcore *l, struct gw_post *p)
 {
     uint32_t i = gw_home_session_find(l, p->session);
     uint32_t account = i != 0 ? gw_home_session(l, i)->account : 0;
@@ -379,6 +382,15 @@ static void own_presence(struct gw_lcore *l, struct gw_post *p)
         (void)gw_home_enqueue(l, account, p);
     else /* behind what the user has asked before */
         gw_home_account_wait(l, account, p);
+}
+
+static void copy_of_own(struct gw_lcore *l, struct gw_post *p)
+{
+    uint32_t account = gw_home_account_find(l, gw_stanza_from_bare(gw_post_stanza(l, p)));
+    if (account == 0)
+        gw_home_return(l, p, false, GW_CONDITION_NONE);
+    else
+        (void)gw_home_enqueue(l, account, p);
 }
 
 /* False: it must wait for room in a segment. */
@@ -393,7 +405,11 @@ static bool deal_with(struct gw_lcore *l, struct gw_post *p)
     case GW_POST_DELIVERED:
         return delivered(l, p);
     case GW_POST_PRESENCE:
-        own_presence(l, p);
+    case GW_POST_CARBONS:
+        of_own(l, p);
+        return true;
+    case GW_POST_COPY:
+        copy_of_own(l, p);
         return true;
     case GW_POST_ROOM:
         gw_home_room(l, p);
@@ -474,6 +490,8 @@ static unsigned hand_out(struct gw_lcore *l, struct gw_home_account *a, const st
         if (is_for) {
             gw_home_transient(l, i, xml);
             n++;
+        } else if (s->flags & GW_STANZA_COPIED) {
+            gw_home_copy_received(l, i, s);
         }
     }
     return n;
@@ -512,12 +530,15 @@ static void stored(struct gw_lcore *l, uint32_t account, struct gw_post *p)
         return;
     }
     GW_COUNT(l->home_count.stored);
+    if (s->flags & GW_STANZA_COPIED)
+        gw_home_copy_stored(l, account, s);
     gw_home_push(l, account, p);
     if (s->lent == 0) {
         gw_home_return(l, p, true, GW_CONDITION_NONE);
         return;
     }
-    struct gw_post settled = {.op = GW_POST_SETTLED, .conn = p->conn, .seq = p->seq};
+    struct gw_post settled = {.op = GW_POST_SETTLED, .conn = p->conn, .seq = p->seq,
+                              .block = p->block, .owner = p->owner};
     gw_post_answer(l, p->owner, &settled);
 }
 
@@ -558,6 +579,10 @@ unsigned gw_home_drain(struct gw_lcore *l)
             stored(l, e.account, &e.post);
         else if (e.post.op == GW_POST_PRESENCE)
             gw_home_presence(l, &e.post);
+        else if (e.post.op == GW_POST_CARBONS)
+            gw_home_carbons_set(l, &e.post);
+        else if (e.post.op == GW_POST_COPY)
+            gw_home_carbons_sent(l, &e.post);
         else if (e.post.op == GW_POST_COUNT)
             gw_home_counted(l, &e.post);
         else if (e.post.op == GW_POST_RESUME)

@@ -6,6 +6,7 @@
 
 #include "../base/check.h"
 #include "../base/text.h"
+#include "carbons.h"
 
 static struct gw_ref ref_of(const struct gw_lcore *l, uint32_t i)
 {
@@ -27,19 +28,29 @@ static struct gw_home_text *text_at(struct gw_lcore *l, gw_block b)
     return gw_arena_ptr(l->arena, b);
 }
 
-/* Two pieces as one; either may be empty. */
-static gw_block text_new(struct gw_lcore *l, struct gw_bytes a, struct gw_bytes b)
+/* Some pieces as one; 0: no memory. */
+static gw_block text_of(struct gw_lcore *l, const struct gw_bytes *parts, unsigned n)
 {
-    size_t len = a.len + b.len;
-    gw_block at = gw_arena_get(l->arena, sizeof(struct gw_home_text) + len);
+    size_t len = 0;
+    for (unsigned i = 0; i < n; i++)
+        len += parts[i].len;
+    size_t need = sizeof(struct gw_home_text) + len;
+    gw_block at = need <= GW_ARENA_BLOCK_BYTES_MAX ? gw_arena_get(l->arena, need) : 0;
     if (at == 0)
         return 0;
     struct gw_home_text *h = text_at(l, at);
     *h = (struct gw_home_text){.len = (uint32_t)len};
     struct gw_text t = gw_text(h->text, len);
-    gw_text_put(&t, a);
-    gw_text_put(&t, b);
+    for (unsigned i = 0; i < n; i++)
+        gw_text_put(&t, parts[i]);
     return at;
+}
+
+/* Two of them; either may be empty. */
+static gw_block text_new(struct gw_lcore *l, struct gw_bytes a, struct gw_bytes b)
+{
+    const struct gw_bytes parts[] = {a, b};
+    return text_of(l, parts, 2);
 }
 
 /* ---- what is not stored ---- */
@@ -91,13 +102,18 @@ static void deliver_or_queue(struct gw_lcore *l, uint32_t i, gw_block b)
     s->transient_count++;
 }
 
-void gw_home_transient(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
+void gw_home_transient_parts(struct gw_lcore *l, uint32_t i, const struct gw_bytes *parts, unsigned n)
 {
-    gw_block b = text_new(l, xml, gw_bytes(NULL, 0));
+    gw_block b = text_of(l, parts, n);
     if (b == 0)
         GW_COUNT(l->home_count.transient_dropped);
     else
         deliver_or_queue(l, i, b);
+}
+
+void gw_home_transient(struct gw_lcore *l, uint32_t i, struct gw_bytes xml)
+{
+    gw_home_transient_parts(l, i, &xml, 1);
 }
 
 static gw_block take_transient(struct gw_lcore *l, struct gw_home_session *s)
@@ -170,10 +186,31 @@ static void keep_presence(struct gw_lcore *l, struct gw_home_session *s, struct 
     s->presence = xml.len ? text_new(l, xml, gw_bytes(NULL, 0)) : 0;
 }
 
+/* What is in its record has. */
 static void presence_changed(struct gw_lcore *l, struct gw_home_session *s)
 {
     if (s->resume_block != 0)
         gw_home_keep_later(l, s->resume_block);
+}
+
+static void count_carbons(struct gw_lcore *l, struct gw_home_session *s, bool on)
+{
+    if (on && !s->carbons)
+        atomic_fetch_add_explicit(&l->carbons->sessions, 1, memory_order_relaxed);
+    else if (!on && s->carbons)
+        check(atomic_fetch_sub_explicit(&l->carbons->sessions, 1, memory_order_relaxed) > 0);
+    s->carbons = on;
+}
+
+/* An ack that covers the request waits for the record, as for one of presence. */
+void gw_home_session_carbons(struct gw_lcore *l, uint32_t i, bool on)
+{
+    struct gw_home_session *s = gw_home_session(l, i);
+    if (s->carbons == on)
+        return;
+    count_carbons(l, s, on);
+    gw_home_carbons_changed(l, s->account);
+    presence_changed(l, s);
 }
 
 static void become_available(struct gw_lcore *l, uint32_t i, int8_t priority, struct gw_bytes xml)
@@ -293,6 +330,7 @@ static uint32_t make(struct gw_lcore *l, uint32_t account, struct gw_bytes full,
     };
     memcpy(gw_arena_ptr(l->arena, jid), full.p, full.len);
     a->sessions = i;
+    gw_home_carbons_changed(l, account);
     return i;
 }
 
@@ -330,6 +368,8 @@ uint32_t gw_home_session_restore(struct gw_lcore *l, uint32_t account, struct gw
     }
     struct gw_home_session *s = gw_home_session(l, i);
     s->available_wall_us = f->available_us;
+    count_carbons(l, s, f->carbons);
+    gw_home_carbons_changed(l, account);
     if (f->available) { /* the others hear of it; itself it knows */
         struct gw_bytes xml = f->xml.len > 0 ? f->xml : plain_presence(l, jid, f->priority);
         broadcast(l, gw_home_account(l, account), xml);
@@ -404,6 +444,8 @@ void gw_home_unbind(struct gw_lcore *l, uint32_t i)
     struct gw_home_account *a = gw_home_account(l, account);
     gw_home_claims_end(l, i);
     unlink_session(l, a, i);
+    count_carbons(l, s, false);
+    gw_home_carbons_changed(l, account);
     gw_home_resumption_gone(l, i);
     gw_home_inherited_free(l, s);
     announce_gone(l, i);

@@ -8,6 +8,7 @@
 #define NS_DELAY GW_LIT("urn:xmpp:delay")
 #define NS_OLD_DELAY GW_LIT("jabber:x:delay")
 #define NS_ADDRESS   GW_LIT("http://jabber.org/protocol/address")
+#define NS_CARBONS   GW_LIT("urn:xmpp:carbons:2")
 
 static const char *const kind_names[] = {"message", "presence", "iq"};
 
@@ -69,7 +70,8 @@ static bool names_origin(const struct gw_lcore *l, gw_xml_node addresses)
     return false;
 }
 
-/* Elements that only this server adds: a client's are forgeries (XEP-0359 section 5, XEP-0203). */
+/* Elements that only this server adds: a client's are forgeries (XEP-0359 section 5, XEP-0203; XEP-0280
+ * section 11: a client might take them for what its own server says). */
 static bool is_forged(const struct gw_lcore *l, gw_xml_node n)
 {
     if (gw_xml_is(l->xml, n, GW_LIT("stanza-id"), NS_SID))
@@ -78,7 +80,10 @@ static bool is_forged(const struct gw_lcore *l, gw_xml_node n)
         return attr_is_ours(l, n, GW_LIT("from"));
     if (gw_xml_is(l->xml, n, GW_LIT("x"), NS_OLD_DELAY))
         return attr_is_ours(l, n, GW_LIT("from"));
-    return gw_xml_is(l->xml, n, GW_LIT("addresses"), NS_ADDRESS) && names_origin(l, n);
+    if (gw_xml_is(l->xml, n, GW_LIT("addresses"), NS_ADDRESS))
+        return names_origin(l, n);
+    return gw_xml_is(l->xml, n, GW_LIT("received"), NS_CARBONS) ||
+           gw_xml_is(l->xml, n, GW_LIT("sent"), NS_CARBONS);
 }
 
 static void put_children(const struct gw_lcore *l, struct gw_text *t)

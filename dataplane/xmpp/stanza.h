@@ -57,6 +57,9 @@ enum gw_ask {
 #define GW_PRESENCE_BYTES_MAX  16384 /* of the user's own, which goes to all contacts */
 #define GW_STANZA_ID_BYTES_MAX 1024 /* of a stanza's id attribute, unescaped */
 
+/* A flag of a message: other sessions of both sides get copies (carbons.h). */
+#define GW_STANZA_COPIED 0x80
+
 struct gw_stanza {
     gw_block next; /* link in a list of its home */
     uint8_t kind, type, flags;
