@@ -32,7 +32,8 @@ static struct gw_bytes attr_of(struct gw_lcore *l, struct gw_bytes name, char *b
     return gw_bytes(buf, n > 0 ? (size_t)n : 0);
 }
 
-static void send_result(struct gw_lcore *l, gw_conn c, uint32_t after, struct gw_bytes payload)
+static void send_result(struct gw_lcore *l, gw_conn c, uint32_t after, enum gw_answer what,
+                        struct gw_bytes payload)
 {
     char id[GW_STANZA_ID_BYTES_MAX], to[GW_JID_BYTES_MAX];
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
@@ -44,17 +45,17 @@ static void send_result(struct gw_lcore *l, gw_conn c, uint32_t after, struct gw
     gw_text_put(&t, payload);
     gw_text_str(&t, "</iq>");
     check(!t.full);
-    gw_edge_answer_after(l, c, after, GW_ANSWER_STANZA, gw_text_bytes(&t));
+    gw_edge_answer_after(l, c, after, what, gw_text_bytes(&t));
 }
 
 void gw_edge_result(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
 {
-    send_result(l, c, gw_edge_conn(l, c)->seq - 1, payload);
+    send_result(l, c, gw_edge_conn(l, c)->seq - 1, GW_ANSWER_STANZA, payload);
 }
 
 void gw_edge_result_when_settled(struct gw_lcore *l, gw_conn c, struct gw_bytes payload)
 {
-    send_result(l, c, gw_edge_conn(l, c)->seq, payload);
+    send_result(l, c, gw_edge_conn(l, c)->seq, GW_ANSWER_RESULT, payload);
 }
 
 /* The stanza `name` with this id, from `from` to `to`, refused: into the scratch buffer. */

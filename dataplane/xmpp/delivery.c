@@ -12,6 +12,7 @@
 
 #include "../base/check.h"
 #include "../base/text.h"
+#include "csi.h"
 #include "ping.h"
 
 /* ---- the ring of what is handed over ---- */
@@ -80,10 +81,14 @@ static void write_delay(struct gw_lcore *l, gw_conn c, uint64_t stamp_us)
     gw_edge_write(l, c, gw_text_bytes(&t));
 }
 
+static const uint8_t *stanza_of(const struct gw_lcore *l, const struct gw_post *p)
+{
+    return (const uint8_t *)gw_arena_ptr(l->arenas[p->owner], p->block) + p->deliver.off;
+}
+
 static void write_stanza(struct gw_lcore *l, gw_conn c, const struct gw_post *p)
 {
-    const uint8_t *xml =
-        (const uint8_t *)gw_arena_ptr(l->arenas[p->owner], p->block) + p->deliver.off;
+    const uint8_t *xml = stanza_of(l, p);
     uint32_t cut = p->deliver.delay_off;
     if (cut != 0) {
         gw_edge_write(l, c, gw_bytes(xml, cut));
@@ -116,6 +121,9 @@ static enum gw_taken take(struct gw_lcore *l, gw_conn c, const struct gw_post *p
     }
     if (e->refusing && p->epoch == e->refused_epoch) /* nothing overtakes what was refused */
         return GW_TAKEN_NO_ROOM;
+    if (e->inactive && !stored &&
+        gw_edge_hold_back(l, c, gw_bytes(stanza_of(l, p), p->deliver.len)))
+        return GW_TAKEN_OK;
     if (!has_room(l, c, p->deliver.len)) {
         GW_COUNT(l->edge_count.deliveries_deferred);
         if (stored) { /* what follows in this epoch must not overtake it */
@@ -125,6 +133,7 @@ static enum gw_taken take(struct gw_lcore *l, gw_conn c, const struct gw_post *p
         return GW_TAKEN_NO_ROOM;
     }
     e->refusing = false;
+    gw_edge_send_held_back(l, c);
     write_stanza(l, c, p);
     if (stored && !remember(l, c, p->deliver.position))
         gw_edge_give_up(l, c);
@@ -239,6 +248,7 @@ void gw_edge_send_ping(struct gw_lcore *l, gw_conn c)
     gw_text_str(&t, "' to='");
     gw_text_escaped(&t, gw_edge_full(l, c));
     gw_text_str(&t, "'><ping xmlns='urn:xmpp:ping'/></iq>");
+    gw_edge_send_held_back(l, c);
     gw_edge_write(l, c, gw_text_bytes(&t));
     e->out_count++;
     e->ping_outstanding = true;

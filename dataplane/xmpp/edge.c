@@ -6,6 +6,7 @@
 
 #include "../base/check.h"
 #include "carbons.h"
+#include "csi.h"
 
 /* Connections that wait for a credit and are tried again in one pass. */
 #define RETRIES_MAX 64
@@ -99,6 +100,7 @@ static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
     GW_COUNT(l->edge_count.connections_ended);
     gw_edge_detach(l, c, true);
     gw_edge_drop_held(l, c);
+    gw_edge_drop_held_back(l, c);
     gw_edge_sasl_free(l, c);
     gw_arena_put(l->arena, e->in_block);
     gw_arena_put(l->arena, e->jid_block);

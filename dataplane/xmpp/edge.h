@@ -10,6 +10,7 @@
 #define GW_XMPP_EDGE_H
 
 #include "../base/slab.h"
+#include "../base/text.h"
 #include "bind.h"
 #include "post.h"
 #include "stanza.h"
@@ -72,6 +73,7 @@ struct gw_edge_conn {
     bool ack_short : 1;    /* the last one left something out, because of refusals */
     bool r_outstanding : 1;
     bool ping_outstanding : 1;
+    bool inactive : 1;     /* what can wait is held back: csi.h */
     bool no_ping : 1;      /* it has not answered one: delivered means handed over */
     bool refusing : 1;     /* deliveries of refused_epoch are put off */
     bool want_room : 1;    /* the home waits to be told of room */
@@ -103,6 +105,7 @@ struct gw_edge_conn {
 
     /* stanzas out */
     uint32_t out_count;
+    gw_block held_back;    /* csi.h */
     gw_block handed_block; /* ring of struct gw_handed */
     uint16_t handed_head, handed_count, handed_cap;
     uint16_t handed_asked;     /* how many the ping under way will confirm */
@@ -156,6 +159,7 @@ struct gw_held {
 enum gw_answer {
     GW_ANSWER_NONZA,   /* does not count as a stanza */
     GW_ANSWER_STANZA,
+    GW_ANSWER_RESULT,  /* of the stanza `seq` itself */
     GW_ANSWER_REFUSAL, /* of the stanza behind `seq` */
     GW_ANSWER_ACK,     /* an <a/>, whose h is written when it leaves */
     GW_ANSWER_ENABLED, /* outbound stanzas count from behind it */

@@ -83,6 +83,8 @@ struct gw_xmpp_config {
     X(stream_errors_timeout, "streams ended: no authentication or no answer in time")              \
     X(stream_errors_other, "streams ended with another stream error")                              \
     X(out_of_memory, "connections ended: arena exhausted")                                         \
+    X(held_back, "stanzas held back from inactive clients")                                        \
+    X(held_back_replaced, "stanzas held back whose place a later one took")                        \
     X(copies_dropped, "copies of sent messages dropped: no memory or no credit for them")         \
     X(accounts_damaged, "account records that did not open")
 

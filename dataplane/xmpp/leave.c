@@ -58,6 +58,11 @@ unsigned gw_edge_send_unbinds(struct gw_lcore *l)
 
 /* ---- what is still being dealt with ---- */
 
+static uint32_t earlier(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0 ? a : b;
+}
+
 /* Refusals that were still to be written, or are not known to have arrived, are lost with the connection: their stanzas, and all behind
  * them, are to come again. */
 static uint32_t stop_of(struct gw_lcore *l, gw_conn c)
@@ -69,16 +74,13 @@ static uint32_t stop_of(struct gw_lcore *l, gw_conn c)
     for (gw_block b = e->held_head; b != 0;) {
         const struct gw_held *h = gw_arena_ptr(l->arena, b);
         bool stanza = h->what == GW_ANSWER_STANZA || h->what == GW_ANSWER_REFUSAL;
-        if (stanza && (int32_t)(stop - h->seq) > 0)
-            stop = h->seq;
+        if (stanza)
+            stop = earlier(stop, h->seq);
+        else if (h->what == GW_ANSWER_RESULT)
+            stop = earlier(stop, h->seq - 1);
         b = h->next;
     }
     return stop;
-}
-
-static uint32_t earlier(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) < 0 ? a : b;
 }
 
 static void drain_ends(struct gw_lcore *l, uint32_t *link)

@@ -6,6 +6,7 @@
 
 #include "../base/check.h"
 #include "../base/text.h"
+#include "csi.h"
 
 static struct gw_held *held_at(struct gw_lcore *l, gw_block b)
 {
@@ -147,7 +148,9 @@ static void write_answer(struct gw_lcore *l, gw_conn c, uint32_t seq, enum gw_an
         gw_edge_mark_dirty(l, c);
         return;
     case GW_ANSWER_STANZA:
+    case GW_ANSWER_RESULT:
     case GW_ANSWER_REFUSAL:
+        gw_edge_send_held_back(l, c);
         e->out_count++;
         GW_COUNT(l->edge_count.stanzas_out);
         break;

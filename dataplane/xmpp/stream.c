@@ -5,11 +5,13 @@
 #include <ctype.h>
 
 #include "../base/text.h"
+#include "csi.h"
 
 #define NS_STREAMS GW_LIT("http://etherx.jabber.org/streams")
 #define NS_CLIENT  GW_LIT("jabber:client")
 #define NS_SASL    GW_LIT("urn:ietf:params:xml:ns:xmpp-sasl")
 #define NS_SM      GW_LIT("urn:xmpp:sm:3")
+#define NS_CSI     GW_LIT("urn:xmpp:csi:0")
 
 /* Of a language tag; RFC 5646 section 4.4.1 asks for 35. */
 #define LANG_BYTES_MAX 35
@@ -61,7 +63,7 @@ static void put_session_features(const struct gw_lcore *l, struct gw_text *t)
 {
     gw_text_str(t, "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
                    "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>"
-                   "<sm xmlns='urn:xmpp:sm:3'/>"
+                   "<sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/>"
                    "<ver xmlns='urn:xmpp:features:rosterver'/>");
     put_limits(l, t, l->cfg->stanza_bytes_max, l->cfg->ping_after_us + l->cfg->ping_timeout_us);
 }
@@ -214,6 +216,8 @@ static enum gw_handled element(struct gw_lcore *l, gw_conn c)
         return gw_edge_sasl(l, c);
     } else if (gw_bytes_eq(root->ns, NS_SM) && e->authenticated) {
         return gw_edge_sm(l, c);
+    } else if (gw_bytes_eq(root->ns, NS_CSI) && e->authenticated) {
+        return gw_edge_csi(l, c);
     } else if (gw_bytes_eq(root->ns, NS_STREAMS) && gw_bytes_eq(root->name, GW_LIT("error"))) {
         gw_edge_stream_close(l, c);
     } else if (is_stanza_name(root->name)) {
