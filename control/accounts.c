@@ -265,7 +265,10 @@ static int note_erasure(struct accounts *a)
 
 int accounts_delete_end(struct accounts *a, struct account_deletion *d)
 {
-    int rc = remove_small(a, GW_NS_ROSTER, gw_jid_bare(&d->jid));
+    static const enum gw_store_ns own[] = {GW_NS_ROSTER, GW_NS_VCARD, GW_NS_PRIVATE};
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < sizeof(own) / sizeof(own[0]); i++)
+        rc = remove_small(a, own[i], gw_jid_bare(&d->jid));
     if (rc == 0)
         rc = drop_mailbox(a, d);
     if (rc == 0)

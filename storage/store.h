@@ -72,6 +72,8 @@ enum gw_store_ns {
     GW_NS_SESSION = 5,
     GW_NS_ACCOUNT_KEY = 6, /* key: mailbox; value: struct account_key_record. Comes with the CAS that
                               makes an account, goes with GW_STORE_DROP_MAILBOX */
+    GW_NS_VCARD = 16,   /* key: bare JID; xmpp/personal.h */
+    GW_NS_PRIVATE = 17, /* likewise */
 };
 #define GW_STORE_KEY_BYTES_MAX GW_SMALL_KEY_BYTES_MAX
 

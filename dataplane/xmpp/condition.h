@@ -7,6 +7,7 @@
 #define GW_CONDITIONS(X)                                                                           \
     X(BAD_REQUEST, "bad-request", "modify")                                                        \
     X(FEATURE_NOT_IMPLEMENTED, "feature-not-implemented", "cancel")                                \
+    X(FORBIDDEN, "forbidden", "auth")                                                              \
     X(INTERNAL_SERVER_ERROR, "internal-server-error", "cancel")                                    \
     X(NOT_ACCEPTABLE, "not-acceptable", "modify")                                                  \
     X(ITEM_NOT_FOUND, "item-not-found", "cancel")                                                  \

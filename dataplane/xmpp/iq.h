@@ -44,11 +44,15 @@ enum gw_handled gw_iq_carbons(struct gw_lcore *l, gw_conn c, const struct gw_iq 
 void gw_iq_disco_info(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_disco_items(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 
+/* iq_personal.c: XEP-0054, XEP-0049 */
+enum gw_handled gw_iq_vcard(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+enum gw_handled gw_iq_private(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+
 /* iq_server.c: XEP-0092, XEP-0199, and what has one answer */
 void gw_iq_empty(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_not_allowed(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_version(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
-void gw_iq_no_vcard(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+void gw_iq_forbidden(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 
 /* iq_roster.c: RFC 6121 section 2 */
 enum gw_handled gw_iq_roster_get(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);

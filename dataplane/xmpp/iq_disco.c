@@ -18,6 +18,8 @@ static const struct feature features[] = {
     {GW_IQ_SERVER, "msgoffline"},
     {GW_IQ_SERVER, "urn:xmpp:ping"},
     {GW_IQ_OWN | GW_IQ_SERVER, "urn:xmpp:carbons:2"},
+    {GW_IQ_OWN | GW_IQ_SERVER, "vcard-temp"},
+    {GW_IQ_OWN | GW_IQ_SERVER, "jabber:iq:private"},
     {GW_IQ_OWN, "urn:xmpp:sid:0"},
 };
 

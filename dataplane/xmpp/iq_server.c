@@ -22,8 +22,8 @@ void gw_iq_version(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
                           "<version>" GW_VERSION "</version></query>"));
 }
 
-void gw_iq_no_vcard(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
+void gw_iq_forbidden(struct gw_lcore *l, gw_conn c, const struct gw_iq *q)
 {
     (void)q;
-    gw_edge_refuse(l, c, GW_CONDITION_ITEM_NOT_FOUND);
+    gw_edge_refuse(l, c, GW_CONDITION_FORBIDDEN);
 }

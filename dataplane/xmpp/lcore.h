@@ -86,6 +86,8 @@ struct gw_xmpp_config {
     X(held_back, "stanzas held back from inactive clients")                                        \
     X(held_back_replaced, "stanzas held back whose place a later one took")                        \
     X(copies_dropped, "copies of sent messages dropped: no memory or no credit for them")         \
+    X(personal_writes, "vCards and private data written")                                          \
+    X(personal_damaged, "vCards and private data that did not open")                               \
     X(accounts_damaged, "account records that did not open")
 
 struct gw_edge_counters {

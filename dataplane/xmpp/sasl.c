@@ -5,6 +5,7 @@
  * An unknown user takes the same steps, with a salt that looks like a real one and stays the same,
  * and fails where a wrong password fails.
  */
+#include "personal.h"
 #include "sasl.h"
 
 #include <errno.h>
@@ -340,6 +341,10 @@ static gw_conn owner(struct gw_lcore *l, gw_block b)
 void gw_edge_store_done(struct gw_lcore *l, const struct gw_store_completion *done)
 {
     gw_block b = (gw_block)done->tag;
+    if (done->tag & GW_TAG_PERSONAL) {
+        gw_personal_store_done(l, done);
+        return;
+    }
     gw_conn c = owner(l, b);
     if (c == 0)
         return;

@@ -284,12 +284,16 @@ CONTROL_TEST(accounts, deleting_leaves_nothing)
     struct gw_account a = peek_account(rig, "alice@example.org");
     append_message(rig, &a);
     small_put(rig, GW_NS_ROSTER, "alice@example.org");
+    small_put(rig, GW_NS_VCARD, "alice@example.org");
+    small_put(rig, GW_NS_PRIVATE, "alice@example.org");
     cr_assert_eq(mailbox_state(rig, &a).seq, 1);
     cr_assert_eq(mailbox_state(rig, &a).next, 2);
     json_decref(rig_call(fd, "user.del", rig_account("alice")));
     struct gw_store_completion after = mailbox_state(rig, &a);
     cr_assert_eq(after.seq, after.next, "the mailbox is empty");
     cr_assert_eq(small_get(rig, GW_NS_ROSTER, "alice@example.org"), -ENOENT);
+    cr_assert_eq(small_get(rig, GW_NS_VCARD, "alice@example.org"), -ENOENT);
+    cr_assert_eq(small_get(rig, GW_NS_PRIVATE, "alice@example.org"), -ENOENT);
     cr_assert_eq(small_get(rig, GW_NS_ACCOUNT, "alice@example.org"), -ENOENT);
     rig_add_user(fd, "alice");
     struct gw_account again = peek_account(rig, "alice@example.org");
@@ -306,6 +310,8 @@ CONTROL_TEST(accounts, a_deletion_that_was_cut_short_is_finished)
     struct gw_account alice = peek_account(rig, "alice@example.org");
     append_message(rig, &alice);
     small_put(rig, GW_NS_ROSTER, "alice@example.org");
+    small_put(rig, GW_NS_VCARD, "alice@example.org");
+    small_put(rig, GW_NS_PRIVATE, "alice@example.org");
     struct peek *p = peek_new(rig);
     struct account_deletion d[2] = {0};
     cr_assert_eq(gw_jid_prep(GW_LIT("alice@example.org"), &d[0].jid), 0);
@@ -320,6 +326,8 @@ CONTROL_TEST(accounts, a_deletion_that_was_cut_short_is_finished)
     cr_assert_eq(accounts_delete_resume(&p->accounts), 0);
     free(p);
     cr_assert_eq(small_get(rig, GW_NS_ROSTER, "alice@example.org"), -ENOENT);
+    cr_assert_eq(small_get(rig, GW_NS_VCARD, "alice@example.org"), -ENOENT);
+    cr_assert_eq(small_get(rig, GW_NS_PRIVATE, "alice@example.org"), -ENOENT);
     struct gw_store_completion after = mailbox_state(rig, &alice);
     cr_assert_eq(after.seq, after.next);
     peek_account(rig, "bob@example.org");
