@@ -20,6 +20,7 @@
 #define GW_CONFIG_LISTEN_MAX   GW_TCP_LISTEN_AT_MAX
 #define GW_CONFIG_LCORES_MAX   64
 #define GW_CONFIG_FURTHER_DOMAINS_MAX 15
+#define GW_CONFIG_CONTACTS_MAX 16
 
 enum gw_idle { GW_IDLE_POLL, GW_IDLE_ADAPTIVE };
 
@@ -62,6 +63,8 @@ struct gw_config {
     char *domain; /* that of a name without one; prepared, as the further ones are */
     char *further_domains[GW_CONFIG_FURTHER_DOMAINS_MAX];
     unsigned further_domain_count;
+    char *contacts[GW_CONFIG_CONTACTS_MAX]; /* "abuse=mailto:.." (XEP-0157), sorted */
+    unsigned contact_count;
     bool allow_plain;               /* SASL PLAIN without TLS; default false */
     uint32_t stanza_bytes_max;      /* authenticated; default 262144 */
     uint32_t auth_stanza_bytes_max; /* before authentication; default 8192 */

@@ -144,6 +144,41 @@ static void check_domains(struct config_reader *r)
                               "each domain once", c->further_domains[i]);
 }
 
+static bool is_contact(const char *text)
+{
+    static const char *const kinds[] = {"abuse", "admin", "feedback", "sales", "security", "status",
+                                        "support"};
+    const char *address = strchr(text, '=');
+    bool known = false;
+    for (size_t i = 0; address != NULL && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        known |= strlen(kinds[i]) == (size_t)(address - text) &&
+                 strncmp(kinds[i], text, strlen(kinds[i])) == 0;
+    if (!known || strchr(address, ':') == NULL)
+        return false;
+    for (const char *p = address; *p != '\0'; p++)
+        if (*p <= ' ' || *p > '~' || *p == '<' || *p == '>')
+            return false;
+    return true;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted: so the dataplane announces them by kind. */
+static void check_contacts(struct config_reader *r)
+{
+    struct gw_config *c = r->config;
+    unsigned n = 0;
+    for (; n < c->contact_count && c->contacts[n] != NULL; n++)
+        if (!is_contact(c->contacts[n]))
+            config_report_add(&r->report, setting_line(r, "contacts"),
+                              "xmpp.contacts has \"%.80s\", accepted: as "
+                              "abuse=mailto:abuse@example.org", c->contacts[n]);
+    qsort(c->contacts, n, sizeof(c->contacts[0]), by_text);
+}
+
 static void check_master_key(struct config_reader *r)
 {
     static const char credential[] = "credential:";
@@ -179,6 +214,7 @@ void config_check(struct config_reader *r)
     check_queues(r);
     config_check_net(r);
     check_domains(r);
+    check_contacts(r);
     check_master_key(r);
     check_limits(r);
 }

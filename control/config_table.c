@@ -106,6 +106,11 @@ const struct setting config_settings[] = {
      LIST_AT(further_domains, further_domain_count), .preset_text = "()", .min = 1, .max = 1023,
      .help = "Further domains that it serves, each with accounts of its own; they reach each other. An "
              "account without @, where an operator names one, is of xmpp.domain."},
+    {.group = "xmpp", .name = "contacts", .type = SETTING_STRINGS, LIST_AT(contacts, contact_count),
+     .preset_text = "()", .min = 1, .max = 256,
+     .help = "Where the operator can be reached, for everybody to see (XEP-0157), as "
+             "abuse=mailto:abuse@example.org: abuse, admin, feedback, sales, security, status or "
+             "support, and an address."},
     FLAG("xmpp", allow_plain, "false",
          "Offer SASL PLAIN on connections without TLS: the password can be read on the way."),
     NUMBER("xmpp", stanza_bytes_max, "262144", 10000, 524288,

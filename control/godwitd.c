@@ -167,6 +167,8 @@ static void fill_xmpp(struct broker *b, struct gw_xmpp_config *x)
     };
     for (unsigned i = 0; i < c->further_domain_count; i++)
         x->domains[i + 1] = gw_bytes_str(c->further_domains[i]);
+    for (; x->contact_count < c->contact_count; x->contact_count++)
+        x->contacts[x->contact_count] = gw_bytes_str(c->contacts[x->contact_count]);
     gw_keyring_derive(b->keys, "home of an account", key);
     memcpy(&x->home_key, key, sizeof(x->home_key));
     gw_keyring_derive(b->keys, "mark of a sender", key);

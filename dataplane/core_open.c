@@ -124,6 +124,7 @@ static int open_core(struct gw_cores *all, unsigned i, const struct gw_core_conf
     c->l.index = i;
     c->l.count = cfg->count;
     c->l.cfg = &all->xmpp;
+    c->l.started_us = cfg->now_us;
     c->l.arenas = all->arenas;
     c->l.mesh = &all->meshes[i];
     c->l.counts = &all->counts;

@@ -341,6 +341,10 @@ void gw_edge_result_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
 enum gw_handled gw_edge_ask_subscription(struct gw_lcore *l, gw_conn c, enum gw_stanza_type type,
                                          const struct gw_jid_text *to);
 
+/* iq_disco.c */
+/* The server's capabilities (XEP-0115 section 6) for its stream features. Uses l->scratch. */
+void gw_edge_put_caps(const struct gw_lcore *l, struct gw_text *t);
+
 /* iq.c */
 enum gw_handled gw_edge_iq(struct gw_lcore *l, gw_conn c);
 

@@ -32,6 +32,9 @@ static const struct gw_iq_handler handlers[] = {
     {ROW(GW_IQ_OWN, SET, "disable", "urn:xmpp:carbons:2"), .begin = gw_iq_carbons},
     {ROW(GW_IQ_OTHER, SET, "enable", "urn:xmpp:carbons:2"), .answer = gw_iq_not_allowed},
     {ROW(GW_IQ_OTHER, SET, "disable", "urn:xmpp:carbons:2"), .answer = gw_iq_not_allowed},
+    {ROW(EITHER, GET, "time", "urn:xmpp:time"), .answer = gw_iq_time},
+    {ROW(EITHER, GET, "query", "jabber:iq:last"), .answer = gw_iq_last},
+    {ROW(GW_IQ_OTHER, GET, "query", "jabber:iq:last"), .answer = gw_iq_forbidden},
 #undef EITHER
 #undef ROW
 #undef BYTES

@@ -51,6 +51,9 @@ enum gw_handled gw_iq_private(struct gw_lcore *l, gw_conn c, const struct gw_iq 
 /* iq_server.c: XEP-0092, XEP-0199, and what has one answer */
 void gw_iq_empty(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_not_allowed(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+/* XEP-0202, and XEP-0012 of the server and the own account. */
+void gw_iq_time(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+void gw_iq_last(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_version(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 void gw_iq_forbidden(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 

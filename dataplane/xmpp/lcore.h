@@ -23,6 +23,9 @@
 #define GW_LCORES_MAX    64
 #define GW_DOMAINS_MAX   16 /* an index fits into four bits */
 #define GW_SCRATCH_BYTES 131072u
+#define GW_CONTACTS_MAX  16u
+#define GW_CONTACT_BYTES_MAX  256u
+#define GW_CONTACTS_BYTES_MAX (GW_CONTACTS_MAX * (6 * GW_CONTACT_BYTES_MAX + 64)) /* as XML */
 
 /* Limits and identities, the same on every lcore; constant after start. */
 struct gw_xmpp_config {
@@ -30,6 +33,8 @@ struct gw_xmpp_config {
      * means the first. */
     struct gw_bytes domains[GW_DOMAINS_MAX];
     unsigned domain_count;
+    struct gw_bytes contacts[GW_CONTACTS_MAX]; /* "KIND=ADDRESS" (XEP-0157), sorted */
+    unsigned contact_count;
     bool allow_plain;
     bool delivered_when_handed_over;
     uint32_t stanza_bytes_max, auth_stanza_bytes_max;
@@ -159,6 +164,7 @@ struct gw_lcore {
     const struct gw_xmpp_config *cfg;
     uint64_t now_us;  /* monotonic, read once a pass */
     uint64_t wall_us; /* wall clock, derived from it */
+    uint64_t started_us; /* now_us when it was opened */
     uint64_t parse_cycles; /* since the last stage of the pass ended: they are not that stage's */
 
     struct gw_arena *arena;

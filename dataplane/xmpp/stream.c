@@ -65,12 +65,13 @@ static void put_session_features(const struct gw_lcore *l, struct gw_text *t)
                    "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>"
                    "<sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/>"
                    "<ver xmlns='urn:xmpp:features:rosterver'/>");
+    gw_edge_put_caps(l, t);
     put_limits(l, t, l->cfg->stanza_bytes_max, l->cfg->ping_after_us + l->cfg->ping_timeout_us);
 }
 
 static void send_features(struct gw_lcore *l, gw_conn c)
 {
-    char buf[1024];
+    char buf[2048];
     struct gw_text t = gw_text(buf, sizeof(buf));
     gw_text_str(&t, "<stream:features>");
     if (gw_edge_conn(l, c)->authenticated)

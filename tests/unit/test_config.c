@@ -229,6 +229,25 @@ Test(config, several_domains_are_prepared_and_differ)
         ":4: xmpp.further_domains has 0 bytes, accepted: a list of at most 15 strings\n");
 }
 
+Test(config, contacts_are_sorted_and_have_a_kind_and_an_address)
+{
+    char *errors;
+    struct gw_config *c = read_text(
+        DOMAINS_OF("contacts = (\"support=xmpp:help@example.org\", \"abuse=mailto:a@example.org\");\n"),
+        &errors);
+    cr_assert_not_null(c, "%s", errors);
+    cr_assert_eq(c->contact_count, 2);
+    cr_assert_str_eq(c->contacts[0], "abuse=mailto:a@example.org");
+    cr_assert_str_eq(c->contacts[1], "support=xmpp:help@example.org");
+    gw_config_free(&c);
+    assert_mistakes(DOMAINS_OF("contacts = (\"nobody=mailto:a@b\", \"abuse\", \"admin=no address\");\n"),
+                    ":4: xmpp.contacts has \"abuse\", accepted: as abuse=mailto:abuse@example.org\n"
+                    ":4: xmpp.contacts has \"admin=no address\", accepted: as "
+                    "abuse=mailto:abuse@example.org\n"
+                    ":4: xmpp.contacts has \"nobody=mailto:a@b\", accepted: as "
+                    "abuse=mailto:abuse@example.org\n");
+}
+
 Test(config, queues_that_do_not_fit_the_cores_are_a_mistake)
 {
     char *errors;
