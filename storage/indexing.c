@@ -108,13 +108,43 @@ static void index_remove(struct gw_store *s, const struct gw_record_head *r)
     }
 }
 
+/* Runs some messages ahead of who indexes a segment. */
+struct scout {
+    const struct window *w;
+    const uint8_t *base;
+    size_t len, off;
+    void (*prefetch)(const struct window *w, const struct gw_mailbox_id *id);
+};
+
+static void scout_on(struct scout *x)
+{
+    const struct gw_record_head *r = gw_record_next(x->base, x->len, &x->off);
+    if (r != NULL && r->kind != GW_RECORD_EVENTS)
+        x->prefetch(x->w, &r->mailbox);
+}
+
+static struct scout scout_send(const struct gw_store *s, const struct window_segment *seg,
+                               unsigned ahead,
+                               void (*prefetch)(const struct window *w, const struct gw_mailbox_id *id))
+{
+    struct scout x = {.w = &s->window, .base = window_at(&s->window, seg->off), .len = seg->len,
+                      .off = gw_segment_first_off(), .prefetch = prefetch};
+    while (ahead-- > 0)
+        scout_on(&x);
+    return x;
+}
+
 void index_segment(struct gw_store *s, const struct window_segment *seg, uint64_t now_us)
 {
     struct window_held *held = window_hold(&s->window, seg, now_us);
     uint8_t *base = window_at(&s->window, seg->off);
     size_t off = gw_segment_first_off(), at = off;
     const struct gw_record_head *r;
+    struct scout far = scout_send(s, seg, WINDOW_PREFETCH_AHEAD, window_prefetch);
+    struct scout near = scout_send(s, seg, WINDOW_ENTRIES_AHEAD, window_prefetch_entries);
     for (; (r = gw_record_next(base, seg->len, &off)) != NULL; at = off) {
+        scout_on(&far);
+        scout_on(&near);
         if (r->kind == GW_RECORD_MESSAGE) {
             index_message(s, seg, (struct gw_record_head *)(void *)(base + at));
         } else if (r->kind == GW_RECORD_REMOVE) {

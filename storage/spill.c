@@ -212,12 +212,19 @@ static void *spill_main(void *arg)
 
 /* ---- settling ---- */
 
+static const struct gw_mailbox_id *mailbox_at(const struct spill *p, size_t i)
+{
+    return (const void *)p->messages[i < p->message_count ? i : p->message_count - 1].key;
+}
+
 /* Some messages leave the window for their keys; those removed meanwhile are to lose the keys as well. */
 static void settle(struct gw_store *s, size_t count)
 {
     struct spill *p = &s->spill;
     for (size_t end = p->settled + count; p->settled < end; p->settled++) {
         const struct spill_message *m = &p->messages[p->settled];
+        window_prefetch(&s->window, mailbox_at(p, p->settled + WINDOW_PREFETCH_AHEAD));
+        window_prefetch_entries(&s->window, mailbox_at(p, p->settled + WINDOW_ENTRIES_AHEAD));
         struct gw_mailbox_id id;
         memcpy(&id, m->key, sizeof(id));
         uint64_t position = gw_be64(m->key + sizeof(id));

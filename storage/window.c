@@ -167,6 +167,19 @@ struct window_mailbox *window_find(const struct window *w, const struct gw_mailb
     return m->count > 0 ? m : NULL;
 }
 
+void window_prefetch(const struct window *w, const struct gw_mailbox_id *id)
+{
+    __builtin_prefetch(&w->mailboxes[slot_of(w, id)], 1);
+}
+
+/* Of the mailbox at its own slot: one that was pushed on is not worth the search. */
+void window_prefetch_entries(const struct window *w, const struct gw_mailbox_id *id)
+{
+    const struct window_mailbox *m = &w->mailboxes[slot_of(w, id)];
+    if (m->count > 0 && m->cap > WINDOW_ENTRIES_INLINE)
+        __builtin_prefetch(&m->many[m->first], 1);
+}
+
 static void grow(struct window *w)
 {
     struct window_mailbox *old = w->mailboxes;

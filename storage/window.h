@@ -125,6 +125,13 @@ bool window_decides(const struct window_mailbox *m, uint64_t position);
 /* Removes everything of a mailbox; returns how many, *top the highest position. */
 uint64_t window_drop(struct window *w, const struct gw_mailbox_id *id, uint64_t *top);
 
+/* Whoever walks over messages of many mailboxes asks for what the next ones touch: two cold lines each, of
+ * which the second is known when the first is there. */
+void window_prefetch(const struct window *w, const struct gw_mailbox_id *id);
+void window_prefetch_entries(const struct window *w, const struct gw_mailbox_id *id);
+#define WINDOW_PREFETCH_AHEAD 8u /* messages, */
+#define WINDOW_ENTRIES_AHEAD  4u /* and for the second line */
+
 struct window_mailbox *window_find(const struct window *w, const struct gw_mailbox_id *id);
 /* First message of m with position >= from; NULL when there is none. *i goes to window_next. */
 const struct gw_record_head *window_seek(const struct window *w, const struct window_mailbox *m,
