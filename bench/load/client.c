@@ -213,12 +213,16 @@ static void send_ping(struct client *c, const char *id)
     sent_stanza(c, 0);
 }
 
+static void send_presence(struct client *c)
+{
+    buffer_text(&c->out, "<presence/>");
+    sent_stanza(c, 0);
+}
+
 static void send_barrier(struct client *c)
 {
-    if (c->profile->presence) {
-        buffer_text(&c->out, "<presence/>");
-        sent_stanza(c, 0);
-    }
+    if (c->profile->presence && !c->silent)
+        send_presence(c);
     send_ping(c, "barrier");
     c->state = CLIENT_BARRIER;
 }
@@ -513,6 +517,13 @@ void client_send_message(struct client *c, uint64_t tag, const char *to, const c
         buffer_text(&c->out, extra);
     buffer_text(&c->out, "</message>");
     sent_stanza(c, tag);
+}
+
+void client_announce(struct client *c)
+{
+    check(c->state == CLIENT_READY);
+    c->silent = false;
+    send_presence(c);
 }
 
 void client_end(struct client *c)

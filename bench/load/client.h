@@ -78,6 +78,7 @@ struct client {
     struct reader *reader;
     struct buffer out;
     struct scram *scram; /* while authenticating */
+    bool silent;         /* it sends no presence until client_announce */
     bool peer_ended;     /* the server sent </stream:stream> */
     char *bound_jid;     /* full JID, once bound */
     char *failure;       /* why the state is ENDED */
@@ -121,6 +122,8 @@ void client_send_message(struct client *c, uint64_t tag, const char *to, const c
                          const char *body, size_t body_len, const char *extra);
 /* Asks for an acknowledgement of all tagged stanzas, unless that was done already. */
 void client_ask_ack(struct client *c);
+/* The presence that a silent client has kept back. READY only. */
+void client_announce(struct client *c);
 /* Sends something that the server must answer. READY only. */
 void client_poke(struct client *c);
 /* Sends an acknowledgement of all that was received, with stream management. */

@@ -281,6 +281,17 @@ void fleet_want(struct fleet *f, uint32_t user, bool online)
         hang_up(f, u, true, "not wanted any more");
 }
 
+void fleet_silence(struct fleet *f, uint32_t user)
+{
+    f->users[user].client.silent = true;
+}
+
+void fleet_announce(struct fleet *f, uint32_t user)
+{
+    client_announce(&f->users[user].client);
+    fleet_touch(f, user);
+}
+
 void fleet_disconnect(struct fleet *f, uint32_t user, bool reset)
 {
     struct user *u = &f->users[user];

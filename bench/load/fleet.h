@@ -85,6 +85,10 @@ void fleet_close(struct fleet *f);
 /* These two not from an event. Whether the user should be online. Logging out ends the stream in
  * order. */
 void fleet_want(struct fleet *f, uint32_t user, bool online);
+/* The user's next session says nothing of itself when it has logged in, until it is announced. */
+void fleet_silence(struct fleet *f, uint32_t user);
+/* It is online and silent. */
+void fleet_announce(struct fleet *f, uint32_t user);
 /* Ends the user's connection at once, by RST, or in order; it comes back when it is wanted. */
 void fleet_disconnect(struct fleet *f, uint32_t user, bool reset);
 /* The user's client has something to send. */

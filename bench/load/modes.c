@@ -88,8 +88,24 @@ static bool stored_all(const struct run *run)
     return c->acknowledged + c->refused == wanted;
 }
 
-/* Flows and their recipients have the same order. */
-static void next_visitors(struct run *run)
+/* One of a crowd is there already, and stays until all of it may go. */
+static void visit(struct run *run, uint32_t flow)
+{
+    uint32_t user = run->options->pairs + flow;
+    if (run->options->hold > 0)
+        fleet_announce(&run->fleet, user);
+    else
+        fleet_want(&run->fleet, user, true);
+}
+
+static void end_visit(struct run *run, uint32_t flow)
+{
+    if (run->options->hold == 0)
+        fleet_want(&run->fleet, run->options->pairs + flow, false);
+}
+
+/* Flows and their recipients have the same order. `end`: the first that does not come now. */
+static void next_visitors(struct run *run, uint32_t end)
 {
     uint32_t visiting = tags_count(&run->visiting);
     for (uint32_t i = 0; i < visiting; i++) {
@@ -97,13 +113,58 @@ static void next_visitors(struct run *run)
         if (audit_outstanding(run->audit, flow) > 0)
             tags_push(&run->visiting, flow);
         else
-            fleet_want(&run->fleet, run->options->pairs + flow, false);
+            end_visit(run, flow);
     }
-    while (tags_count(&run->visiting) < run->options->wave &&
-           run->next_visitor < recipient_count(run)) {
+    while (tags_count(&run->visiting) < run->options->wave && run->next_visitor < end) {
         tags_push(&run->visiting, run->next_visitor);
-        fleet_want(&run->fleet, run->options->pairs + run->next_visitor++, true);
+        visit(run, run->next_visitor++);
     }
+}
+
+static void crowd_comes(struct run *run)
+{
+    uint32_t left = recipient_count(run) - run->crowd_end, hold = run->options->hold;
+    run->crowd_begin = run->crowd_end;
+    run->crowd_end += left < hold ? left : hold;
+    for (uint32_t flow = run->crowd_begin; flow < run->crowd_end; flow++) {
+        fleet_silence(&run->fleet, run->options->pairs + flow);
+        fleet_want(&run->fleet, run->options->pairs + flow, true);
+    }
+}
+
+static void crowd_goes(struct run *run)
+{
+    run->drain_us += run->fleet.now_us - run->crowd_us;
+    run->crowd_drains = false;
+    for (uint32_t flow = run->crowd_begin; flow < run->crowd_end; flow++)
+        fleet_want(&run->fleet, run->options->pairs + flow, false);
+}
+
+/* The next crowd comes when the one before has gone; only while a whole one is there does time count. */
+static void drain_in_crowds(struct run *run)
+{
+    uint32_t there = run->fleet.online - run->options->pairs;
+    if (run->crowd_drains) {
+        next_visitors(run, run->crowd_end);
+        if (run->next_visitor == run->crowd_end && tags_count(&run->visiting) == 0)
+            crowd_goes(run);
+    } else if (run->next_visitor == run->crowd_end) {
+        if (there == 0 && run->crowd_end < recipient_count(run))
+            crowd_comes(run);
+    } else if (there == run->crowd_end - run->crowd_begin) {
+        run->crowd_drains = true;
+        run->crowd_us = run->fleet.now_us;
+    }
+}
+
+static void end_drain(struct run *run)
+{
+    if (run->options->hold == 0)
+        run->drain_us = run->fleet.now_us - run->phase_us;
+    else if (run->crowd_drains)
+        crowd_goes(run);
+    enter(run, OFFLINE_LEAVE);
+    want_recipients(run, false);
 }
 
 static bool offline_step(struct run *run)
@@ -127,12 +188,12 @@ static bool offline_step(struct run *run)
         }
         break;
     case OFFLINE_DRAIN:
-        if (wave > 0)
-            next_visitors(run);
+        if (run->options->hold > 0)
+            drain_in_crowds(run);
+        else if (wave > 0)
+            next_visitors(run, recipient_count(run));
         if (run_complete(run)) {
-            run->drain_us = run->fleet.now_us - run->phase_us;
-            enter(run, OFFLINE_LEAVE);
-            want_recipients(run, false);
+            end_drain(run);
             return wave > 0;
         }
         break;

@@ -46,6 +46,8 @@ static const struct option_line lines[] = {
     {"fan", NUMBER, AT(fan), "N", "mode offline: recipients of each sender (1)"},
     {"wave", NUMBER, AT(wave), "N",
      "mode offline: recipients drain so many at a time, once (0: all, twice)"},
+    {"hold", NUMBER, AT(hold), "N",
+     "mode offline: so many log in before a wave of them drains; logins do not count (0)"},
     {"phases", ON, AT(phases), NULL, "say on standard error when one begins"},
     {"messages", LARGE, AT(messages), "N", "in all; 0: until SIGTERM or SIGINT (1000)"},
     {"window", NUMBER, AT(window), "N", "messages on their way from each sender (16)"},
@@ -198,6 +200,8 @@ static int check_options(const struct options *o)
         wrong = "--pairs and --fan must be at least 1, and --clients enough for them";
     else if (o->fan > 1 && o->mode != MODE_OFFLINE)
         wrong = "--fan is for mode offline";
+    else if (o->hold > 0 && (o->mode != MODE_OFFLINE || o->wave == 0))
+        wrong = "--hold is for mode offline with --wave";
     else if (o->clients > CLIENTS_MAX || (!o->device && o->clients > 60000))
         wrong = "--clients: at most 4000000; 60000 over kernel sockets (ports of one address)";
     else if (o->mtu < 576 || o->mtu > 9000 || o->arena_mib == 0 || o->arena_mib > 65536)

@@ -26,6 +26,7 @@ struct options {
     uint32_t pairs;
     uint32_t fan;  /* offline: recipients of each sender */
     uint32_t wave; /* offline: recipients online at a time; 0: all */
+    uint32_t hold; /* offline: so many log in before the first of them drains; 0: each as it comes */
     uint64_t messages;   /* in all; 0: until SIGTERM or SIGINT */
     uint32_t window;     /* outstanding messages of each flow */
     uint32_t bytes;      /* of filler in each body */

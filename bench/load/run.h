@@ -58,6 +58,9 @@ struct run {
     uint64_t store_us, drain_us; /* offline: how long that took */
     struct tags visiting;        /* offline, in waves: flows whose recipients are online */
     uint32_t next_visitor;
+    uint32_t crowd_begin, crowd_end; /* offline, with --hold: recipients that log in together */
+    bool crowd_drains;               /* all of them have */
+    uint64_t crowd_us;               /* since when */
     struct tags ready; /* users whose flow may have room for new messages */
     bool *is_ready;    /* by user: it is among them */
     uint64_t random;
