@@ -13,6 +13,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "reseal.h"
 #include "mutant.h"
@@ -560,16 +561,30 @@ bool spill_forget(struct gw_store *s)
 
 /* A segment of nothing but the smallest messages. */
 #define SEGMENT_MESSAGES_MAX (GW_SEGMENT_BYTES_MAX / sizeof(struct gw_record_head))
+#define MESSAGES_MAX         (SPILL_MESSAGES_MAX + SEGMENT_MESSAGES_MAX)
+
+/* For the largest spill; a store that has only small ones uses no more memory than those need. */
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    check(p != MAP_FAILED);
+    return p;
+}
+
+static void give_back(void *p, size_t bytes)
+{
+    if (p != NULL)
+        check(munmap(p, bytes) == 0);
+}
 
 int spill_open(struct gw_store *s)
 {
     struct spill *p = &s->spill;
-    size_t max = SPILL_MESSAGES_MAX + SEGMENT_MESSAGES_MAX;
-    p->messages = calloc(max, sizeof(*p->messages));
-    p->pairs = calloc(max, sizeof(*p->pairs));
-    p->bucket_ends = calloc(SPILL_BUCKETS, sizeof(*p->bucket_ends));
+    p->messages = reserve(MESSAGES_MAX * sizeof(*p->messages));
+    p->pairs = reserve(MESSAGES_MAX * sizeof(*p->pairs));
+    p->bucket_ends = reserve(SPILL_BUCKETS * sizeof(*p->bucket_ends));
     spill_events_open(&p->events);
-    check(p->messages != NULL && p->pairs != NULL && p->bucket_ends != NULL);
     if (s->cfg.keys != NULL) {
         p->reseal_buf = malloc(RESEAL_BUF_BYTES);
         check(p->reseal_buf != NULL);
@@ -603,9 +618,9 @@ void spill_close(struct gw_store *s)
     vault_hand_close(&p->hand);
     free(p->reseal_buf);
     spill_events_close(&p->events);
-    free(p->messages);
-    free(p->pairs);
-    free(p->bucket_ends);
+    give_back(p->messages, MESSAGES_MAX * sizeof(*p->messages));
+    give_back(p->pairs, MESSAGES_MAX * sizeof(*p->pairs));
+    give_back(p->bucket_ends, SPILL_BUCKETS * sizeof(*p->bucket_ends));
     p->messages = NULL;
     p->pairs = NULL;
     p->bucket_ends = NULL;
