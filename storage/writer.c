@@ -156,7 +156,7 @@ bool writer_has_work(const struct gw_store *s)
 
 bool writer_is_idle(const struct gw_store *s)
 {
-    return under_way(s) == 0 && !atomic_load(&s->writer.prepare_asked);
+    return under_way(s) == 0;
 }
 
 bool writer_is_back(const struct gw_store *s)
@@ -171,7 +171,7 @@ bool writer_forget(struct gw_store *s)
     if (!s->cfg.own_thread)
         (void)writer_write_until(s, atomic_load(&s->writer.asked)); /* none is: the store has failed */
     (void)writer_finish(s);
-    return writer_is_idle(s);
+    return writer_is_idle(s) && !atomic_load(&s->writer.prepare_asked);
 }
 
 void writer_prepare_log(struct gw_store *s)

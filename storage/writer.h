@@ -76,7 +76,7 @@ void writer_submit(struct gw_store *s, struct write *w);
 /* Deals with those that came back. How many. */
 unsigned writer_finish(struct gw_store *s);
 bool writer_has_work(const struct gw_store *s);
-/* Nothing is under way. */
+/* No write is under way. A file of the log may be: on a full disk it is tried again and again. */
 bool writer_is_idle(const struct gw_store *s);
 /* The writer has nothing to do, though some may not have been dealt with. */
 bool writer_is_back(const struct gw_store *s);

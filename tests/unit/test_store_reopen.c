@@ -348,6 +348,34 @@ Test(store_rocksdb, a_log_that_cannot_grow_waits)
     rig_end(&rig);
 }
 
+/* With the store's threads as they run in a broker. */
+Test(store_rocksdb, a_log_that_cannot_grow_does_not_hold_up_the_end, .timeout = 60)
+{
+    struct rig rig;
+    static char body[60000];
+    memset(body, 'x', sizeof(body) - 1);
+    rig_begin(&rig, "rocksdb");
+    rig.cfg.own_thread = true;
+    rig_open(&rig);
+    break_writes(&rig, IO_FAULTS_ALLOCATE, ALL);
+    io_faults->error = ENOSPC;
+    /* The first takes the file that it holds ready. */
+    for (unsigned i = 1; i <= 3; i++) {
+        struct held_append *a = submit_message(&rig, 0, 1, i, body);
+        struct gw_store_completion done;
+        while (gw_store_commit_poll(rig.store) == 0)
+            ;
+        cr_assert_eq(gw_store_poll(rig.client[0], &done, 1), 1);
+        free(a);
+    }
+    struct gw_store_stats stats;
+    struct gw_store_request r = {.op = GW_STORE_STATS, .data = &stats, .data_len = sizeof(stats)};
+    struct gw_store_completion done;
+    cr_assert_eq(rig_call(&rig, &r, &done), 0);
+    cr_assert_eq(stats.log_free_files, 0);
+    rig_end(&rig);
+}
+
 /* Also when something else fails before that file is given up. */
 Test(store_rocksdb, a_log_file_that_failed_is_never_written_again)
 {
