@@ -79,7 +79,7 @@ static size_t data(void *ctx, gw_conn c, const uint8_t *p, size_t len)
 static void acked(void *ctx, gw_conn c, uint64_t position)
 {
     struct echo *e = ctx;
-    if (gw_tcp_queue(e->stack.tcp, c).kept_bytes != 0)
+    if (e->stalls != 0 && gw_tcp_queue(e->stack.tcp, c).kept_bytes != 0)
         gw_tcp_read_resume(e->stack.tcp, c);
 }
 

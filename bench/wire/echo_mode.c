@@ -49,8 +49,9 @@ static uint64_t altered_bytes(const struct wire *w, gw_conn c, uint32_t position
 {
     uint64_t altered = 0;
     size_t i = 0;
-    if (position % w->o.bytes == 0 && len == w->o.bytes)
-        for (uint32_t number = position / w->o.bytes; i + 8 <= len; i += 8) {
+    uint32_t number = position / w->o.bytes;
+    if (len == w->o.bytes && number * w->o.bytes == position)
+        for (; i + 8 <= len; i += 8) {
             uint64_t word;
             memcpy(&word, p + i, 8);
             altered += word != word_of(c, number, (uint32_t)(i / 8));

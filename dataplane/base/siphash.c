@@ -63,6 +63,11 @@ uint64_t gw_siphash(const struct gw_sipkey *key, const void *data, size_t len)
     return hash(key, data, len, 2, 4);
 }
 
+uint64_t gw_siphash_1_3_of_12(const struct gw_sipkey *key, const uint8_t data[12])
+{
+    return hash(key, data, 12, 1, 3);
+}
+
 uint64_t gw_siphash_1_3(const struct gw_sipkey *key, const void *data, size_t len)
 {
     return hash(key, data, len, 1, 3);

@@ -14,5 +14,7 @@ uint64_t gw_siphash(const struct gw_sipkey *key, const void *data, size_t len);
 /* SipHash-1-3: for tables whose hashes no peer ever sees, on a path where each packet or message pays
  * for it. To make entries collide somebody would have to learn the key from timing alone. */
 uint64_t gw_siphash_1_3(const struct gw_sipkey *key, const void *data, size_t len);
+/* The same of 12 bytes, a little quicker. */
+uint64_t gw_siphash_1_3_of_12(const struct gw_sipkey *key, const uint8_t data[12]);
 
 #endif

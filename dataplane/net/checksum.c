@@ -37,6 +37,8 @@ uint64_t checksum_add(uint64_t sum, const void *data, size_t len)
 uint64_t checksum_add_pieces(uint64_t sum, const struct gw_bytes *pieces, unsigned count)
 {
     size_t off = 0;
+    if (count == 1)
+        return checksum_add(sum, pieces[0].p, pieces[0].len);
     for (unsigned i = 0; i < count; i++) {
         uint64_t piece = checksum_add(0, pieces[i].p, pieces[i].len);
         if (off & 1) /* its even bytes are odd ones of the whole */

@@ -24,6 +24,14 @@ static inline uint64_t checksum_add64(uint64_t sum, uint64_t word)
     return sum + (sum < word);
 }
 
+/* Of 20 bytes: an IPv4 header without options. */
+static inline uint64_t checksum_of_20(const void *p)
+{
+    uint32_t w[5];
+    memcpy(w, p, sizeof(w));
+    return (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
+}
+
 /* To 16 bits; 0xffff and 0 both mean zero. */
 static inline uint16_t checksum_fold(uint64_t sum)
 {

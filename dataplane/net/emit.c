@@ -2,6 +2,7 @@
 /* Segments out: the way to the neighbour, the headers before the segment, the checksum. */
 #include "internal.h"
 
+#define TCP_HEADER_BYTES_USUAL 32u /* with a timestamp */
 #define FRAME_HEADER_BYTES_MAX (ETH_HEADER_BYTES + IP_HEADER_BYTES_MAX + TCP_HEADER_BYTES_MAX)
 
 /* RFC 6437: the same for all packets of a connection, evenly spread, not to be guessed from outside,
@@ -35,6 +36,15 @@ static void write_tcp_checksum(const struct gw_net *n, uint8_t *tcp, uint64_t su
     memcpy(tcp + TCP_CHECKSUM_OFFSET, &field, 2);
 }
 
+/* A copy of a length that is known is no call. */
+static void put_tcp_header(uint8_t *tcp, const struct gw_tcp_segment *s)
+{
+    if (s->header_len == TCP_HEADER_BYTES_USUAL)
+        memcpy(tcp, s->header, TCP_HEADER_BYTES_USUAL);
+    else
+        memcpy(tcp, s->header, s->header_len);
+}
+
 /* Everything before the payload but the destination MAC, which is left to the caller. Returns its
  * length. */
 static uint32_t write_headers(const struct gw_net *n, uint8_t *h, const struct gw_tcp_segment *s)
@@ -57,7 +67,7 @@ static uint32_t write_headers(const struct gw_net *n, uint8_t *h, const struct g
         sum = ip6_pseudo_sum(ip, IP_PROTOCOL_TCP, len);
         tcp = ip + IP6_HEADER_BYTES;
     }
-    memcpy(tcp, s->header, s->header_len);
+    put_tcp_header(tcp, s);
     write_tcp_checksum(n, tcp, sum, s);
     return (uint32_t)(tcp - h) + s->header_len;
 }
@@ -106,7 +116,8 @@ static bool emit_packet(struct gw_net *n, const struct gw_tcp_segment *s)
     uint8_t header[FRAME_HEADER_BYTES_MAX];
     memcpy(header, mac, 6);
     uint32_t header_len = write_headers(n, header, s);
-    if (net_transmit(n, header, header_len, s->payload, s->payload_count, gso_bytes))
+    if (net_transmit(n, header, header_len, s->payload, s->payload_count, s->payload_len,
+                     gso_bytes))
         return true;
     GW_COUNT(n->counters.tx_port_full);
     return false;

@@ -122,9 +122,10 @@ struct gw_net {
     struct gw_net_counters counters;
 };
 
-/* net.c */
+/* net.c. The payload is payload_len bytes in all its pieces. */
 bool net_transmit(struct gw_net *n, const void *header, uint32_t header_len,
-                  const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes);
+                  const struct gw_bytes *payload, unsigned payload_count, uint32_t payload_len,
+                  uint32_t gso_bytes);
 /* A whole frame of ours that nobody offers again: without room at the port it is lost, counted. */
 bool net_answer(struct gw_net *n, const void *frame, uint32_t len);
 /* A TCP segment whose packet was in order, with the checksum sum of its pseudo header. */

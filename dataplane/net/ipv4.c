@@ -30,6 +30,13 @@ uint64_t ip4_pseudo_sum(const uint8_t *ip, uint8_t protocol, uint32_t len)
     return sum + htons((uint16_t)len) + htons(protocol);
 }
 
+static bool checksum_is_good(const uint8_t *ip, uint32_t header_len)
+{
+    uint64_t sum = header_len == IP4_HEADER_BYTES ? checksum_of_20(ip)
+                                                  : checksum_add(0, ip, header_len);
+    return checksum_finish(sum) == 0;
+}
+
 /* The counter of the reason to drop a packet, or NULL when its header is in order. */
 static uint64_t *header_fault(struct gw_net *n, const uint8_t *ip, uint32_t len, bool csum_ok)
 {
@@ -44,7 +51,7 @@ static uint64_t *header_fault(struct gw_net *n, const uint8_t *ip, uint32_t len,
     uint32_t total_len = gw_be16(ip + IP4_TOTAL_LENGTH);
     if (total_len < header_len || total_len > len)
         return &c->drop_ip4_total_length;
-    if (!csum_ok && checksum_finish(checksum_add(0, ip, header_len)) != 0)
+    if (!csum_ok && !checksum_is_good(ip, header_len))
         return &c->drop_ip4_checksum;
     if (!is_ours4(n, load_raw32(ip + IP4_DESTINATION)))
         return &c->drop_ip4_not_for_us;
@@ -101,7 +108,7 @@ void ip4_write_header(const struct gw_net *n, uint8_t *h, uint32_t total_len, ui
     memcpy(h + IP4_SOURCE, from, 4);
     memcpy(h + IP4_DESTINATION, to, 4);
     if (!n->port->tx_csum_ip) {
-        uint16_t sum = checksum_finish(checksum_add(0, h, IP4_HEADER_BYTES));
+        uint16_t sum = checksum_finish(checksum_of_20(h));
         memcpy(h + IP4_CHECKSUM, &sum, 2);
     }
 }

@@ -135,21 +135,19 @@ void gw_net_input_shared(struct gw_net *n, uint64_t now_us, const uint8_t *frame
 /* ---- out ---- */
 
 bool net_transmit(struct gw_net *n, const void *header, uint32_t header_len,
-                  const struct gw_bytes *payload, unsigned payload_count, uint32_t gso_bytes)
+                  const struct gw_bytes *payload, unsigned payload_count, uint32_t payload_len,
+                  uint32_t gso_bytes)
 {
     if (!n->port->ops->tx(n->port, header, header_len, payload, payload_count, gso_bytes))
         return false;
-    uint64_t bytes = header_len;
-    for (unsigned i = 0; i < payload_count; i++)
-        bytes += payload[i].len;
     GW_COUNT(n->counters.tx_frames);
-    GW_COUNT_ADD(n->counters.tx_bytes, bytes);
+    GW_COUNT_ADD(n->counters.tx_bytes, header_len + payload_len);
     return true;
 }
 
 bool net_answer(struct gw_net *n, const void *frame, uint32_t len)
 {
-    if (net_transmit(n, frame, len, NULL, 0, 0))
+    if (net_transmit(n, frame, len, NULL, 0, 0, 0))
         return true;
     GW_COUNT(n->counters.drop_tx_no_room);
     return false;

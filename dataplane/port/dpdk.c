@@ -128,6 +128,17 @@ static void ask_for_offloads(const struct queue *q, struct rte_mbuf *m, uint32_t
         ask_for_cutting(m, frame, header_len, gso_bytes);
 }
 
+/* Most frames need one: these are taken from the pool together. NULL: it is empty. */
+static struct rte_mbuf *take_buffer(struct queue *q)
+{
+    if (q->spare_count == 0) {
+        if (rte_pktmbuf_alloc_bulk(q->pool, q->spare, SPARE_BUFFERS) != 0)
+            return rte_pktmbuf_alloc(q->pool);
+        q->spare_count = SPARE_BUFFERS;
+    }
+    return q->spare[--q->spare_count];
+}
+
 /* A row of empty buffers for len bytes, or NULL. */
 static struct rte_mbuf *take_buffers(struct queue *q, uint32_t len)
 {
@@ -139,7 +150,6 @@ static struct rte_mbuf *take_buffers(struct queue *q, uint32_t len)
     for (unsigned i = 1; i < count; i++)
         m[i - 1]->next = m[i];
     m[0]->nb_segs = (uint16_t)count;
-    m[0]->pkt_len = len;
     return m[0];
 }
 
@@ -171,12 +181,13 @@ static bool tx(struct gw_port *port, const void *header, uint32_t header_len,
         GW_COUNT(q->counters.tx_queue_full);
         return false;
     }
-    struct rte_mbuf *m = take_buffers(q, (uint32_t)len);
+    struct rte_mbuf *m = len <= q->room ? take_buffer(q) : take_buffers(q, (uint32_t)len);
     if (m == NULL) {
         GW_COUNT(q->counters.tx_no_buffer);
         return false;
     }
     struct rte_mbuf *at = m;
+    m->pkt_len = (uint32_t)len;
     append(q, &at, header, header_len);
     for (unsigned i = 0; i < payload_count; i++)
         append(q, &at, payload[i].p, payload[i].len);

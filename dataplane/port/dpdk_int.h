@@ -9,6 +9,7 @@
 
 #define TX_QUEUE_FRAMES 256u
 #define ETHERNET_BYTES  14u
+#define SPARE_BUFFERS   16u
 
 struct queue_counters {
     GW_DPDK_COUNTERS(GW_COUNTER_FIELD)
@@ -23,6 +24,8 @@ struct queue {
     uint64_t tx_csum_flags;
     struct rte_mempool *pool;
     struct queue_counters counters;
+    unsigned spare_count;
+    struct rte_mbuf *spare[SPARE_BUFFERS]; /* empty, for frames to come */
     unsigned tx_count;
     struct rte_mbuf *tx[TX_QUEUE_FRAMES];
 } __attribute__((aligned(64))); /* no two lcores in one cache line */

@@ -293,8 +293,10 @@ void gw_dpdk_free(struct gw_dpdk **dpdk)
     struct gw_dpdk *d = *dpdk;
     if (d == NULL)
         return;
-    for (unsigned i = 0; d->queues != NULL && i < d->queue_count; i++)
+    for (unsigned i = 0; d->queues != NULL && i < d->queue_count; i++) {
         rte_pktmbuf_free_bulk(d->queues[i].tx, d->queues[i].tx_count);
+        rte_pktmbuf_free_bulk(d->queues[i].spare, d->queues[i].spare_count);
+    }
     rte_eth_dev_stop(d->device);
     rte_eth_dev_close(d->device);
     for (unsigned i = 0; d->queues != NULL && i < d->queue_count; i++)

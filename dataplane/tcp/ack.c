@@ -22,13 +22,6 @@ static void window_opened(struct gw_tcp *t, struct conn *c)
     tcp_dirty(t, c);
 }
 
-static void note_largest_window(struct gw_tcp *t, struct conn *c)
-{
-    struct cold *k = cold_of(t, c);
-    while (k->window_log2 < 30 && c->snd_wnd >> (k->window_log2 + 1) != 0)
-        k->window_log2++;
-}
-
 /*
  * Take the peer's window unless the segment is an old one: RFC 9293 keeps SND.WL1 and SND.WL2 for
  * that. An ACK that moves snd_una is the newest there is. Of the others those that begin at rcv_nxt
@@ -43,7 +36,7 @@ static void window_update(struct gw_tcp *t, struct conn *c, const struct tcp_seg
     c->snd_wnd = window;
     if (!grew)
         return;
-    note_largest_window(t, c);
+    tcp_note_largest_window(t, c);
     if (was_closed)
         window_opened(t, c);
     else if (has_something_to_send(c))
@@ -140,7 +133,7 @@ bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s
     }
     if (c->state == STATE_SYN_RECEIVED) {
         c->snd_wnd = (uint32_t)s->window << c->snd_scale;
-        note_largest_window(t, c);
+        tcp_note_largest_window(t, c);
         tcp_established(t, c);
     } else if (s->ack == c->snd_una) {
         window_update(t, c, s, moved);

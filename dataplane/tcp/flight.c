@@ -89,21 +89,6 @@ static struct tcp_range own_range(const struct conn *c)
     return (struct tcp_range){.start = c->snd_una, .end = c->snd_nxt, .sent_us = c->sent_us};
 }
 
-static void own_begin(struct gw_tcp *t, struct conn *c)
-{
-    gw_slab_promise(&t->nodes);
-    cold_of(t, c)->range_count = 1;
-    c->flight_tail = TCP_OWN;
-    c->sent_us = (uint32_t)t->now_us;
-}
-
-static void own_drop(struct gw_tcp *t, struct conn *c)
-{
-    gw_slab_release(&t->nodes);
-    cold_of(t, c)->range_count = 0;
-    c->flight_tail = 0;
-}
-
 /* Every range has a node from here on. */
 static void unfold(struct gw_tcp *t, struct conn *c)
 {
@@ -192,7 +177,7 @@ static void extend(struct gw_tcp *t, struct conn *c, uint32_t len)
 void tcp_flight_sent(struct gw_tcp *t, struct conn *c, uint32_t len)
 {
     if (c->flight_tail == 0 && can_add(t, c)) {
-        own_begin(t, c);
+        tcp_flight_own_begin(t, c);
     } else if (!is_own(c) || c->sent_us != (uint32_t)t->now_us) {
         unfold(t, c);
         extend(t, c, len);
@@ -306,7 +291,7 @@ static void own_acked(struct gw_tcp *t, struct conn *c, uint32_t ack, struct tcp
     note_arrival(t, &r, end, d);
     pipe_sub(c, end - r.start);
     if (end == r.end)
-        own_drop(t, c);
+        tcp_flight_own_end(t, c);
 }
 
 void tcp_flight_acked(struct gw_tcp *t, struct conn *c, uint32_t ack, struct tcp_delivered *d)
@@ -463,7 +448,7 @@ uint32_t tcp_flight_oldest_us(const struct gw_tcp *t, const struct conn *c)
 void tcp_flight_clear(struct gw_tcp *t, struct conn *c)
 {
     if (is_own(c))
-        own_drop(t, c);
+        tcp_flight_own_end(t, c);
     while (c->flight_tail != 0)
         drop_after(t, c, c->flight_tail);
     c->pipe = 0;

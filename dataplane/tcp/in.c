@@ -351,7 +351,8 @@ static void segment_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_
     if (ref & TCP_REF_TIME_WAIT) {
         tcp_time_wait_input(t, ref & ~TCP_REF_TIME_WAIT, s);
     } else if (ref != 0) {
-        known_input(t, conn_at(t, ref), s);
+        if (!tcp_usual_input(t, conn_at(t, ref), s))
+            known_input(t, conn_at(t, ref), s);
     } else if (tcp_listens(t, &s->tuple)) {
         listener_input(t, s);
     } else {

@@ -27,10 +27,8 @@ static uint32_t text_edge(const struct conn *c)
     return c->flags & CONN_PEER_FIN ? c->rcv_nxt - 1 : c->rcv_nxt;
 }
 
-uint32_t tcp_kept_unread(const struct gw_tcp *t, const struct conn *c)
+uint32_t tcp_kept_unread_bytes(const struct gw_tcp *t, const struct conn *c)
 {
-    if ((c->flags & CONN_KEPT) == 0)
-        return 0;
     uint32_t first = piece_at(t, piece_first(t, cold_of(t, c)))->seq, edge = text_edge(c);
     return seq_lt(first, edge) ? edge - first : 0;
 }
@@ -328,10 +326,4 @@ void tcp_kept_clear(struct gw_tcp *t, struct conn *c)
     struct cold *k = cold_of(t, c);
     while (k->kept_tail != 0)
         drop_first(t, c);
-}
-
-uint32_t tcp_kept_space(const struct gw_tcp *t, const struct conn *c)
-{
-    uint32_t unread = tcp_kept_unread(t, c);
-    return unread < t->cfg.recv_window_bytes ? t->cfg.recv_window_bytes - unread : 0;
 }

@@ -65,6 +65,13 @@ static void acknowledged(struct conn *c, uint32_t edge)
     tcp_timer_clear(c, TIMER_ACK);
 }
 
+static void put_timestamp(const struct gw_tcp *t, const struct conn *c, struct tcp_options *o)
+{
+    o->has_timestamp = (c->flags & CONN_TIMESTAMPS) != 0;
+    o->ts_val = t->now_ts;
+    o->ts_ecr = c->ts_recent;
+}
+
 /* Send [seq, seq + len) of the text with these flags. *len may come back smaller. */
 static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t flags,
                          uint32_t *len)
@@ -86,17 +93,13 @@ static bool send_segment(struct gw_tcp *t, struct conn *c, uint32_t seq, uint8_t
         .remote_port = c->tuple.remote_port,
         .seq = seq,
         .flags = flags,
-        .opt = {.has_timestamp = (c->flags & CONN_TIMESTAMPS) != 0},
     };
+    put_timestamp(t, c, &h.opt);
     if (flags & TCP_SYN)
         syn_options(t, c, &h.opt);
     /* With text they would not fit: the text is a full segment. */
     if (pure_ack && (c->flags & CONN_SACK))
         tcp_sack_write(t, c, &h.opt);
-    if (h.opt.has_timestamp) {
-        h.opt.ts_val = t->now_ts;
-        h.opt.ts_ecr = c->ts_recent;
-    }
     if (flags & TCP_ACK) {
         h.ack = c->rcv_nxt;
         h.window = offer_window(t, c, flags & TCP_SYN, &edge);
@@ -362,9 +365,57 @@ static void wait_for_more(struct gw_tcp *t, struct conn *c)
         c->flags |= CONN_CWND_LIMITED;
 }
 
+/*
+ * What most connections have to send: one short text, with nothing else under way, owed or closing. Each
+ * question that is asked below has its usual answer then (tests/unit/test_tcp_usual.c compares).
+ */
+static bool is_usual(const struct gw_tcp *t, const struct conn *c)
+{
+    const uint32_t unusual = CONN_FIN_WANTED | CONN_LOST | CONN_RECOVERY | CONN_LOSS |
+                             CONN_SEND_LOST | CONN_PROBE | CONN_FORCE | CONN_TAIL_PROBE |
+                             CONN_TAIL_SENT | CONN_KEPT | CONN_DUPLICATE;
+    uint32_t len = c->queue_bytes;
+    if (c->state != STATE_ESTABLISHED || (c->flags & unusual) || c->flight_tail != 0)
+        return false;
+    if ((c->queue_tail & TCP_OWN) == 0 || c->rexmit != REXMIT_OFF || c->dup_acks != 0)
+        return false;
+    return len <= c->mss && len <= c->snd_wnd && len <= c->cwnd &&
+           t->now_coarse - c->heard <= 1 && t->nodes.used_count < t->nodes.limit;
+}
+
+static enum tcp_flushed flush_usual(struct gw_tcp *t, struct conn *c, unsigned *sent)
+{
+    uint32_t len = c->queue_bytes, edge;
+    const uint8_t *block = gw_arena_ptr(t->cfg.arena, c->queue_tail & ~TCP_OWN);
+    struct gw_bytes text = gw_bytes(block + cold_of(t, c)->queue_off, len);
+    struct tcp_header h = {
+        .local_port = c->tuple.local_port,
+        .remote_port = c->tuple.remote_port,
+        .seq = c->snd_nxt,
+        .ack = c->rcv_nxt,
+        .flags = TCP_ACK | TCP_PSH,
+        .window = offer_window(t, c, false, &edge),
+    };
+    put_timestamp(t, c, &h.opt);
+    if (!tcp_emit(t, &c->tuple, &h, &text, 1, c->mss, &len))
+        return TCP_FLUSHED_REFUSED;
+    acknowledged(c, edge);
+    tcp_flight_own_begin(t, c);
+    c->snd_nxt += len;
+    c->pipe = len;
+    c->acks_owed = 0;
+    tcp_tail_arm(t, c);
+    if (c->pipe + c->mss > c->cwnd)
+        c->flags |= CONN_CWND_LIMITED;
+    (*sent)++;
+    return TCP_FLUSHED_DONE;
+}
+
 enum tcp_flushed tcp_conn_flush(struct gw_tcp *t, struct conn *c, unsigned *sent)
 {
     c->flags &= ~(uint32_t)CONN_CWND_LIMITED;
+    if (is_usual(t, c))
+        return flush_usual(t, c, sent);
     uint32_t from = c->snd_nxt;
     for (unsigned n = 0;; n++, (*sent)++) {
         if (n == TCP_BURST_SEGMENTS || c->snd_nxt - from >= TCP_BURST_SEGMENTS * c->mss)

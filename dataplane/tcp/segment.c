@@ -37,8 +37,19 @@ static void read_option(struct tcp_options *o, const uint8_t *p, uint8_t len)
     }
 }
 
+/* As nearly all segments have it, and as we write it ourselves. */
+static bool is_timestamp_alone(const uint8_t *p, size_t len)
+{
+    return len == TCP_TIMESTAMP_BYTES &&
+           gw_be32(p) == (OPT_NOP << 24 | OPT_NOP << 16 | OPT_TIMESTAMP << 8 | 10);
+}
+
 static bool read_options(struct tcp_options *o, const uint8_t *p, size_t len)
 {
+    if (is_timestamp_alone(p, len)) {
+        read_option(o, p + 2, 10);
+        return true;
+    }
     while (len > 0 && p[0] != OPT_END) {
         if (p[0] == OPT_NOP) {
             p++;

@@ -306,6 +306,21 @@ void tcp_sendq_clear(struct gw_tcp *t, struct conn *c);
 
 /* ---- flight.c: what is under way, by ranges with the time they were sent ---- */
 
+/* With nothing under way and a node free: what leaves now is the range that the connection has itself. */
+static inline void tcp_flight_own_begin(struct gw_tcp *t, struct conn *c)
+{
+    gw_slab_promise(&t->nodes);
+    cold_of(t, c)->range_count = 1;
+    c->flight_tail = TCP_OWN;
+    c->sent_us = (uint32_t)t->now_us;
+}
+/* All of that has arrived. */
+static inline void tcp_flight_own_end(struct gw_tcp *t, struct conn *c)
+{
+    gw_slab_release(&t->nodes);
+    cold_of(t, c)->range_count = 0;
+    c->flight_tail = 0;
+}
 /* Whether a segment may be added now. */
 bool tcp_flight_has_room(const struct gw_tcp *t, const struct conn *c);
 /* [snd_nxt, snd_nxt + len) leaves now for the first time. */
@@ -396,8 +411,12 @@ void tcp_kept_receive(struct gw_tcp *t, struct conn *c, uint32_t seq, const uint
 /* Hand over what is in order, until the user pauses. */
 void tcp_kept_deliver(struct gw_tcp *t, struct conn *c);
 void tcp_kept_clear(struct gw_tcp *t, struct conn *c);
+uint32_t tcp_kept_unread_bytes(const struct gw_tcp *t, const struct conn *c);
 /* In order, but not yet taken by the user. */
-uint32_t tcp_kept_unread(const struct gw_tcp *t, const struct conn *c);
+static inline uint32_t tcp_kept_unread(const struct gw_tcp *t, const struct conn *c)
+{
+    return c->flags & CONN_KEPT ? tcp_kept_unread_bytes(t, c) : 0;
+}
 /* Whether something is kept that cannot be delivered yet. */
 bool tcp_kept_behind_gap(const struct gw_tcp *t, const struct conn *c);
 /* Contiguous runs behind the gap for SACK: first the one that holds `recent`, then from the highest
@@ -406,7 +425,11 @@ unsigned tcp_kept_blocks(const struct gw_tcp *t, const struct conn *c, uint32_t 
                          struct tcp_sack *blocks, unsigned room);
 uint32_t tcp_kept_bytes(const struct gw_tcp *t, const struct conn *c);
 /* Bytes that the receive window may be open for. */
-uint32_t tcp_kept_space(const struct gw_tcp *t, const struct conn *c);
+static inline uint32_t tcp_kept_space(const struct gw_tcp *t, const struct conn *c)
+{
+    uint32_t unread = tcp_kept_unread(t, c);
+    return unread < t->cfg.recv_window_bytes ? t->cfg.recv_window_bytes - unread : 0;
+}
 
 /* ---- in.c and what it is made of ---- */
 
@@ -415,6 +438,12 @@ void tcp_conn_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
 void tcp_listen_input(struct gw_tcp *t, const struct tcp_segment *s, uint32_t iss);
 /* An acceptable acknowledgement (ack.c); false when the segment must not be looked at further. */
 bool tcp_ack_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
+static inline void tcp_note_largest_window(struct gw_tcp *t, struct conn *c)
+{
+    struct cold *k = cold_of(t, c);
+    while (k->window_log2 < 30 && c->snd_wnd >> (k->window_log2 + 1) != 0)
+        k->window_log2++;
+}
 /* Text and FIN inside of the window (text.c). */
 void tcp_text_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
 /* Text before the FIN may now have become complete (text.c). */
@@ -422,6 +451,11 @@ void tcp_text_check_fin(struct gw_tcp *t, struct conn *c);
 /* The user has been given everything: tell about the peer's FIN, reopen the window (text.c). */
 void tcp_text_consumed(struct gw_tcp *t, struct conn *c);
 void tcp_ack_now(struct gw_tcp *t, struct conn *c);
+/* Text came in order: an ACK that may be delayed, unless two full segments are owed one. */
+void tcp_ack_later(struct gw_tcp *t, struct conn *c);
+/* Takes a segment of the usual kind on a connection in the usual state (usual.c); false: it is not one, and
+ * nothing was done. */
+bool tcp_usual_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *s);
 /* RFC 5961: an ACK that lets an honest peer correct itself, at a limited rate. */
 void tcp_challenge_ack(struct gw_tcp *t, struct conn *c);
 void tcp_established(struct gw_tcp *t, struct conn *c);

@@ -27,22 +27,20 @@ void tcp_table_close(struct tcp_table *tb)
     tb->slots = NULL;
 }
 
-typedef uint64_t (*hash_fn)(const struct gw_sipkey *key, const void *data, size_t len);
-
-static inline uint64_t tuple_hash(hash_fn hash, const struct gw_sipkey *key,
-                                  const struct gw_tcp_tuple *t)
+/* What is hashed of a tuple: IPv4 has less to say. */
+static inline bool is_v4(const struct gw_tcp_tuple *t)
 {
-    _Static_assert(sizeof(*t) == 36, "hashed as it lies: no padding");
-    if (!gw_ip_is_v4(&t->remote) || !gw_ip_is_v4(&t->local))
-        return hash(key, t, sizeof(*t));
-    struct {
-        uint8_t local[4], remote[4];
-        uint16_t local_port, remote_port;
-    } v4 = {.local_port = t->local_port, .remote_port = t->remote_port};
-    memcpy(v4.local, t->local.b + 12, 4);
-    memcpy(v4.remote, t->remote.b + 12, 4);
-    return hash(key, &v4, sizeof(v4));
+    return gw_ip_is_v4(&t->remote) && gw_ip_is_v4(&t->local);
 }
+
+static inline void v4_of(const struct gw_tcp_tuple *t, uint8_t v4[12])
+{
+    memcpy(v4, t->local.b + 12, 4);
+    memcpy(v4 + 4, t->remote.b + 12, 4);
+    memcpy(v4 + 8, &t->local_port, 2);
+    memcpy(v4 + 10, &t->remote_port, 2);
+}
+_Static_assert(sizeof(struct gw_tcp_tuple) == 36, "hashed as it lies: no padding");
 
 static uint32_t slot_home(const struct tcp_table *tb, uint32_t tag)
 {
@@ -65,7 +63,11 @@ static const struct gw_tcp_tuple *ref_tuple(const struct gw_tcp *t, uint32_t ref
 
 uint32_t tcp_table_tag(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
 {
-    return (uint32_t)tuple_hash(gw_siphash_1_3, &t->cfg.key, tuple);
+    uint8_t v4[12];
+    if (!is_v4(tuple))
+        return (uint32_t)gw_siphash_1_3(&t->cfg.key, tuple, sizeof(*tuple));
+    v4_of(tuple, v4);
+    return (uint32_t)gw_siphash_1_3_of_12(&t->cfg.key, v4);
 }
 
 void tcp_table_prefetch(const struct gw_tcp *t, uint32_t tag)
@@ -136,5 +138,10 @@ void tcp_table_remove(struct gw_tcp *t, const struct gw_tcp_tuple *tuple, uint32
 
 uint32_t tcp_initial_sequence(const struct gw_tcp *t, const struct gw_tcp_tuple *tuple)
 {
-    return (uint32_t)(t->now_us >> 2) + (uint32_t)tuple_hash(gw_siphash, &t->iss_key, tuple);
+    uint8_t v4[12];
+    uint32_t clock = (uint32_t)(t->now_us >> 2);
+    if (!is_v4(tuple))
+        return clock + (uint32_t)gw_siphash(&t->iss_key, tuple, sizeof(*tuple));
+    v4_of(tuple, v4);
+    return clock + (uint32_t)gw_siphash(&t->iss_key, v4, sizeof(v4));
 }

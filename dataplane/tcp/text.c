@@ -23,7 +23,7 @@ static uint32_t window_gain(const struct gw_tcp *t, const struct conn *c)
     return seq_lt(c->rcv_edge, edge) ? edge - c->rcv_edge : 0;
 }
 
-static void ack_later(struct gw_tcp *t, struct conn *c)
+void tcp_ack_later(struct gw_tcp *t, struct conn *c)
 {
     uint32_t segment = tcp_our_mss(t, &c->tuple);
     if (c->flags & CONN_TIMESTAMPS)
@@ -152,7 +152,7 @@ void tcp_text_input(struct gw_tcp *t, struct conn *c, const struct tcp_segment *
     if (early || gap || x.len < s->len)
         tcp_ack_now(t, c);
     else if (x.len > 0)
-        ack_later(t, c);
+        tcp_ack_later(t, c);
     tcp_text_check_fin(t, c);
     tcp_text_consumed(t, c);
 }
