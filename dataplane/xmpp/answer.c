@@ -22,7 +22,10 @@ void gw_edge_put_error(struct gw_text *t, enum gw_condition why)
     gw_text_str(t, gw_condition_type(why));
     gw_text_str(t, "'><");
     gw_text_str(t, gw_condition_name(why));
-    gw_text_str(t, " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
+    gw_text_str(t, " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>");
+    if (why == GW_CONDITION_BLOCKED)
+        gw_text_str(t, "<blocked xmlns='urn:xmpp:blocking:errors'/>");
+    gw_text_str(t, "</error>");
 }
 
 /* An attribute of the stanza in l->xml, unescaped into the scratch buffer's end part. */

@@ -6,6 +6,7 @@
 /* X(upper, condition, error type) */
 #define GW_CONDITIONS(X)                                                                           \
     X(BAD_REQUEST, "bad-request", "modify")                                                        \
+    X(BLOCKED, "not-acceptable", "cancel") /* with XEP-0191's own condition */                     \
     X(FEATURE_NOT_IMPLEMENTED, "feature-not-implemented", "cancel")                                \
     X(FORBIDDEN, "forbidden", "auth")                                                              \
     X(INTERNAL_SERVER_ERROR, "internal-server-error", "cancel")                                    \

@@ -156,6 +156,73 @@ static void tell(struct gw_lcore *l, const struct gw_home_account *a, struct gw_
     }
 }
 
+/* ---- blocking: XEP-0191 ---- */
+
+bool gw_home_blocks(const struct gw_lcore *l, const struct gw_home_account *a,
+                    const struct gw_stanza *s)
+{
+    return !gw_bytes_eq(gw_stanza_from_bare(s), gw_stanza_to_bare(s)) &&
+           gw_roster_blocks(gw_home_roster(l, a), gw_stanza_from(s), gw_stanza_from_bare(s));
+}
+
+/* Those that are blocked, which come first: as a roster of their own. */
+static struct gw_bytes blocked_part(struct gw_bytes roster)
+{
+    struct gw_roster_entry e;
+    size_t at = 0, end = 0;
+    while (gw_roster_next(roster, &at, &e) && (e.flags & GW_ROSTER_BLOCKED) != 0)
+        end = at;
+    return gw_bytes(roster.p, end);
+}
+
+bool gw_home_tell_blocks(struct gw_lcore *l, const struct gw_home_account *a, struct gw_ref conn)
+{
+    struct gw_bytes list = blocked_part(gw_home_roster(l, a));
+    gw_block b = gw_post_down_room(l, conn.lcore) > 0
+                     ? gw_arena_get(l->arena, sizeof(struct gw_home_text) + list.len)
+                     : 0;
+    if (b == 0)
+        return false;
+    struct gw_home_text *t = gw_arena_ptr(l->arena, b);
+    *t = (struct gw_home_text){.len = (uint32_t)list.len};
+    if (list.len > 0)
+        memcpy(t->text, list.p, list.len);
+    struct gw_post p = {.op = GW_POST_DELIVER, .conn = conn, .block = b,
+                        .owner = (uint8_t)l->index,
+                        .deliver = {.off = offsetof(struct gw_home_text, text), .len = t->len,
+                                    .lent = GW_LENT_BLOCKS}};
+    gw_post_down(l, conn.lcore, &p);
+    return true;
+}
+
+static void put_blocked(struct gw_text *t, struct gw_bytes list)
+{
+    struct gw_roster_entry e;
+    for (size_t at = 0; gw_roster_next(list, &at, &e) && (e.flags & GW_ROSTER_BLOCKED) != 0;) {
+        gw_text_str(t, "<item jid='");
+        gw_text_escaped(t, e.jid);
+        gw_text_str(t, "'/>");
+    }
+}
+
+static void push_blocks(struct gw_lcore *l, uint32_t i, const char *element, struct gw_bytes list)
+{
+    struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
+    gw_text_str(&t, "<iq type='set' id='push-");
+    gw_text_uint(&t, ++l->home->push_number);
+    gw_text_str(&t, "' to='");
+    gw_text_escaped(&t, gw_session_jid(l, gw_home_session(l, i)));
+    gw_text_str(&t, "'><");
+    gw_text_str(&t, element);
+    gw_text_str(&t, " xmlns='urn:xmpp:blocking'>");
+    put_blocked(&t, list);
+    gw_text_str(&t, "</");
+    gw_text_str(&t, element);
+    gw_text_str(&t, "></iq>");
+    check(!t.full);
+    gw_home_transient(l, i, gw_text_bytes(&t));
+}
+
 /* ---- what contacts are told ---- */
 
 bool gw_home_send_kind(struct gw_lcore *l, const struct gw_home_account *a, struct gw_bytes contact,
@@ -260,6 +327,41 @@ static void item_changed(struct gw_lcore *l, struct gw_home_account *a, struct g
     return_result(l, p);
 }
 
+/* Contacts who see the user go; a list that names more of them than this is heard of later. */
+#define BLOCKED_TOLD_MAX 64u
+
+static void go_from(struct gw_lcore *l, const struct gw_home_account *a, struct gw_bytes list)
+{
+    struct gw_roster_entry e;
+    unsigned n = 0;
+    for (size_t at = 0; n < BLOCKED_TOLD_MAX && gw_roster_next(gw_home_roster(l, a), &at, &e);)
+        if ((e.flags & GW_SUB_FROM) != 0 && gw_roster_blocks(list, e.jid, e.jid)) {
+            send_presences(l, a, e.jid, false);
+            n++;
+        }
+}
+
+/* Edges know it before the user does. Who is blocked no longer hears of the user again, with the others. */
+static void blocks_changed(struct gw_lcore *l, struct gw_home_account *a, struct gw_post *p)
+{
+    const struct gw_stanza *s = gw_post_stanza(l, p);
+    bool block = s->flags == GW_ASK_BLOCK;
+    struct gw_bytes list = gw_bytes((const char *)s + s->xml_off, s->xml_len);
+    for (uint32_t i = a->sessions, next; i != 0; i = next) {
+        struct gw_home_session *t = gw_home_session(l, i);
+        next = t->next;
+        if (!gw_home_tell_blocks(l, a, t->conn))
+            GW_COUNT(l->home_count.transient_dropped);
+        if (t->wants_blocks)
+            push_blocks(l, i, block ? "block" : "unblock", list);
+        if (!block && t->available && t->presence != 0)
+            gw_home_announce(l, i, text_of(l, t->presence), false);
+    }
+    if (block)
+        go_from(l, a, list);
+    return_result(l, p);
+}
+
 #define VISIBLE (GW_SUB_TO | GW_SUB_FROM | GW_SUB_OUT | GW_ROSTER_LISTED)
 
 /* Pushed when a client sees the difference. The entry as it is now. */
@@ -329,6 +431,8 @@ static void changed(struct gw_lcore *l, struct gw_home_account *a, struct gw_pos
         received(l, a, p, before);
     else if (s->flags == GW_ASK_SUBSCRIPTION)
         sent(l, a, p, before);
+    else if (s->flags == GW_ASK_BLOCK || s->flags == GW_ASK_UNBLOCK)
+        blocks_changed(l, a, p);
     else
         item_changed(l, a, p, before);
 }
@@ -370,52 +474,64 @@ int gw_home_write(struct gw_lcore *l, uint32_t i)
     return gw_store_submit(l->store, &rq);
 }
 
-/* The roster with `e` in it, and the same sealed. False: no memory. */
-static bool prepare(struct gw_lcore *l, uint32_t i, const struct gw_post *p,
-                    const struct gw_roster_entry *e, uint8_t before)
+/* A roster that may become the account's: with `e` in the place of what is there. 0: no memory. */
+static gw_block next_with(struct gw_lcore *l, const struct gw_home_account *a, struct gw_bytes now,
+                          const struct gw_roster_entry *e)
 {
-    struct gw_home_account *a = gw_home_account(l, i);
-    struct gw_bytes now = gw_home_roster(l, a);
-    size_t most = gw_roster_size_with(now, e);
-    gw_block next = gw_arena_get(l->arena, sizeof(struct gw_home_roster) + most);
-    gw_block change = gw_arena_get(l->arena, sizeof(struct gw_roster_change) + most +
-                                                 GW_SMALL_OVERHEAD_BYTES);
-    if (next == 0 || change == 0) {
-        gw_arena_put(l->arena, next);
-        gw_arena_put(l->arena, change);
-        return false;
-    }
-    struct gw_home_roster *r = roster_at(l, next);
-    struct gw_roster_change *w = gw_arena_ptr(l->arena, change);
+    gw_block b = gw_arena_get(l->arena, sizeof(struct gw_home_roster) + gw_roster_size_with(now, e));
+    if (b == 0)
+        return 0;
+    struct gw_home_roster *r = roster_at(l, b);
     *r = (struct gw_home_roster){0};
     r->len = (uint32_t)gw_roster_with(now, a->identity.hash, e, r->bytes);
+    return b;
+}
+
+/* The same sealed, in the account's load_block. False: no memory. */
+static bool prepare(struct gw_lcore *l, uint32_t i, const struct gw_post *p, gw_block next,
+                    uint8_t before)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    const struct gw_home_roster *r = roster_at(l, next);
+    gw_block b = gw_arena_get(l->arena, sizeof(struct gw_roster_change) + r->len +
+                                            GW_SMALL_OVERHEAD_BYTES);
+    if (b == 0)
+        return false;
+    struct gw_roster_change *w = gw_arena_ptr(l->arena, b);
     *w = (struct gw_roster_change){.post = *p, .next = next, .before = before};
     if (r->len > 0) {
         gw_small_seal(l->keys, l->sealer, GW_NS_ROSTER, gw_home_account_jid(l, a),
                       gw_bytes(r->bytes, r->len), w->sealed);
         w->sealed_len = r->len + GW_SMALL_OVERHEAD_BYTES;
     }
-    a->load_block = change;
+    a->load_block = b;
     return true;
 }
 
-/* Make `e` of what was `before`, and the rest when that is durable. */
+/* It becomes the account's when it is durable, and the rest follows. next 0: there was no memory for it. */
+static void make_durable(struct gw_lcore *l, uint32_t i, struct gw_post *p, gw_block next,
+                         uint8_t before)
+{
+    if (next != 0 && gw_store_accepts(l->store) && prepare(l, i, p, next, before)) {
+        gw_home_account_write(l, i);
+        return;
+    }
+    gw_arena_put(l->arena, next);
+    GW_COUNT(l->home_count.refused_memory);
+    refuse(l, p, GW_CONDITION_RESOURCE_CONSTRAINT);
+}
+
+/* Make `e` of what was `before`. */
 static void change(struct gw_lcore *l, uint32_t i, struct gw_post *p,
                    const struct gw_roster_entry *e, const struct gw_roster_entry *before)
 {
     struct gw_home_account *a = gw_home_account(l, i);
     bool same = e->flags == before->flags && gw_bytes_eq(e->name, before->name) &&
                 gw_bytes_eq(e->groups, before->groups) && gw_bytes_eq(e->request, before->request);
-    if (same) {
+    if (same)
         changed(l, a, p, before->flags);
-        return;
-    }
-    if (!gw_store_accepts(l->store) || !prepare(l, i, p, e, before->flags)) {
-        GW_COUNT(l->home_count.refused_memory);
-        refuse(l, p, GW_CONDITION_RESOURCE_CONSTRAINT);
-        return;
-    }
-    gw_home_account_write(l, i);
+    else
+        make_durable(l, i, p, next_with(l, a, gw_home_roster(l, a), e), before->flags);
 }
 
 static void take_next(struct gw_lcore *l, struct gw_home_account *a, gw_block next, uint64_t version)
@@ -486,6 +602,57 @@ static void remove_item(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     change(l, i, p, &(struct gw_roster_entry){.jid = asked.jid}, &before);
 }
 
+/* The roster with those of the list blocked, or not; 0: no memory. */
+static gw_block next_blocking(struct gw_lcore *l, const struct gw_home_account *a,
+                              struct gw_bytes list, bool block)
+{
+    struct gw_bytes now = gw_home_roster(l, a);
+    struct gw_roster_entry e;
+    gw_block b = 0;
+    for (size_t at = 0; gw_roster_next(list, &at, &e);) {
+        gw_block next = next_with(l, a, now, &e);
+        if (next != 0 && !block)
+            roster_at(l, next)->len =
+                (uint32_t)gw_roster_unblock(now, e.jid, roster_at(l, next)->bytes);
+        gw_arena_put(l->arena, b);
+        b = next;
+        if (b == 0)
+            return 0;
+        now = gw_bytes(roster_at(l, b)->bytes, roster_at(l, b)->len);
+    }
+    return b;
+}
+
+static gw_block next_unblocked(struct gw_lcore *l, const struct gw_home_account *a)
+{
+    struct gw_bytes now = gw_home_roster(l, a);
+    gw_block b = gw_arena_get(l->arena, sizeof(struct gw_home_roster) + now.len);
+    if (b == 0)
+        return 0;
+    struct gw_home_roster *r = roster_at(l, b);
+    *r = (struct gw_home_roster){0};
+    r->len = (uint32_t)gw_roster_unblocked(now, r->bytes);
+    return b;
+}
+
+static void change_blocks(struct gw_lcore *l, uint32_t i, struct gw_post *p, bool block)
+{
+    struct gw_home_account *a = gw_home_account(l, i);
+    const struct gw_stanza *s = gw_post_stanza(l, p);
+    struct gw_bytes list = gw_bytes((const char *)s + s->xml_off, s->xml_len);
+    if (!block && !a->blocks) {
+        changed(l, a, p, 0);
+        return;
+    }
+    gw_block next = list.len > 0 ? next_blocking(l, a, list, block) : next_unblocked(l, a);
+    if (next != 0 && block && roster_at(l, next)->len > l->cfg->roster_bytes_max) {
+        gw_arena_put(l->arena, next);
+        too_much(l, p);
+        return;
+    }
+    make_durable(l, i, p, next, 0);
+}
+
 static void set_state(struct gw_roster_entry *e, uint8_t state)
 {
     e->flags = (uint8_t)((e->flags & ~GW_SUB_BITS) | state);
@@ -503,7 +670,9 @@ static void send_subscription(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     set_state(&e, gw_sub_outbound(before.flags & GW_SUB_BITS, kind_of(s)).state);
     if (e.flags & (GW_SUB_TO | GW_SUB_FROM | GW_SUB_OUT))
         e.flags |= GW_ROSTER_LISTED;
-    if (is_full(l, roster, &e, &before))
+    if (gw_roster_blocks(roster, gw_stanza_to(s), gw_stanza_to_bare(s)))
+        gw_home_return(l, p, true, GW_CONDITION_BLOCKED);
+    else if (is_full(l, roster, &e, &before))
         too_much(l, p);
     else
         change(l, i, p, &e, &before);
@@ -541,45 +710,32 @@ static void put_roster(struct gw_text *t, struct gw_bytes roster, struct gw_byte
     gw_text_str(t, "</query>");
 }
 
-/* The answer as a block to lend. 0: no memory. */
-static gw_block roster_answer(struct gw_lcore *l, const struct gw_stanza *s, struct gw_bytes roster)
+/* An answer as a block to lend, its IQ begun, with room for so many bytes more. 0: no memory. */
+static gw_block begin_answer(struct gw_lcore *l, const struct gw_stanza *s, size_t bytes,
+                             struct gw_text *t)
 {
-    char digits[GW_ROSTER_VER_DIGITS];
-    struct gw_bytes had = xml_of(s), ver = gw_bytes(digits, sizeof(digits));
-    gw_roster_ver(roster, &l->cfg->name_key, digits);
-    bool asked = had.len > 0, same = asked && gw_bytes_eq(gw_bytes(had.p + 1, had.len - 1), ver);
-    size_t need = sizeof(struct gw_home_text) + 256 + items_bytes(roster) +
+    size_t need = sizeof(struct gw_home_text) + 256 + bytes +
                   6 * (size_t)(s->id_len + s->from_len + s->to_len);
     gw_block b = need <= GW_ARENA_BLOCK_BYTES_MAX ? gw_arena_get(l->arena, need) : 0;
     if (b == 0)
         return 0;
     struct gw_home_text *h = gw_arena_ptr(l->arena, b);
     *h = (struct gw_home_text){0};
-    struct gw_text t = gw_text(h->text, gw_arena_block_bytes(l->arena, b) - sizeof(*h));
-    gw_text_str(&t, "<iq type='result'");
-    put_attr(&t, " id='", gw_stanza_id(s));
-    put_attr(&t, " from='", gw_stanza_to(s));
-    put_attr(&t, " to='", gw_stanza_from(s));
-    gw_text_str(&t, ">");
-    if (!same)
-        put_roster(&t, roster, ver, asked);
-    gw_text_str(&t, "</iq>");
-    check(!t.full);
-    h->len = (uint32_t)t.len;
+    *t = gw_text(h->text, gw_arena_block_bytes(l->arena, b) - sizeof(*h));
+    gw_text_str(t, "<iq type='result'");
+    put_attr(t, " id='", gw_stanza_id(s));
+    put_attr(t, " from='", gw_stanza_to(s));
+    put_attr(t, " to='", gw_stanza_from(s));
+    gw_text_str(t, ">");
     return b;
 }
 
-static void get_roster(struct gw_lcore *l, uint32_t i, uint32_t session, struct gw_post *p)
+static void send_answer(struct gw_lcore *l, struct gw_post *p, gw_block b, struct gw_text *t)
 {
-    const struct gw_home_account *a = gw_home_account(l, i);
-    gw_block b = gw_post_down_room(l, p->conn.lcore) > 0
-                     ? roster_answer(l, gw_post_stanza(l, p), gw_home_roster(l, a))
-                     : 0;
-    if (b == 0) {
-        gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
-        return;
-    }
-    gw_home_session(l, session)->interested = true;
+    struct gw_home_text *h = gw_arena_ptr(l->arena, b);
+    gw_text_str(t, "</iq>");
+    check(!t->full);
+    h->len = (uint32_t)t->len;
     struct gw_post answer = {
         .op = GW_POST_DELIVER,
         .conn = p->conn,
@@ -587,12 +743,58 @@ static void get_roster(struct gw_lcore *l, uint32_t i, uint32_t session, struct 
         .seq = p->seq,
         .block = b,
         .owner = (uint8_t)l->index,
-        .deliver = {.off = offsetof(struct gw_home_text, text),
-                    .len = ((struct gw_home_text *)gw_arena_ptr(l->arena, b))->len,
+        .deliver = {.off = offsetof(struct gw_home_text, text), .len = h->len,
                     .lent = GW_LENT_ANSWER},
     };
     gw_post_down(l, p->conn.lcore, &answer);
     gw_home_return(l, p, true, GW_CONDITION_NONE);
+}
+
+/* RFC 6121 section 2.6.2: nothing is said to who has the version that it is. */
+static gw_block roster_answer(struct gw_lcore *l, const struct gw_stanza *s, struct gw_bytes roster,
+                              struct gw_text *t)
+{
+    char digits[GW_ROSTER_VER_DIGITS];
+    struct gw_bytes had = xml_of(s), ver = gw_bytes(digits, sizeof(digits));
+    gw_roster_ver(roster, &l->cfg->name_key, digits);
+    bool asked = had.len > 0, same = asked && gw_bytes_eq(gw_bytes(had.p + 1, had.len - 1), ver);
+    gw_block b = begin_answer(l, s, items_bytes(roster), t);
+    if (b != 0 && !same)
+        put_roster(t, roster, ver, asked);
+    return b;
+}
+
+static gw_block blocks_answer(struct gw_lcore *l, const struct gw_stanza *s, struct gw_bytes roster,
+                              struct gw_text *t)
+{
+    gw_block b = begin_answer(l, s, 6 * blocked_part(roster).len, t);
+    if (b == 0)
+        return 0;
+    gw_text_str(t, "<blocklist xmlns='urn:xmpp:blocking'>");
+    put_blocked(t, roster);
+    gw_text_str(t, "</blocklist>");
+    return b;
+}
+
+static void get(struct gw_lcore *l, const struct gw_home_account *a, uint32_t session,
+                struct gw_post *p)
+{
+    const struct gw_stanza *s = gw_post_stanza(l, p);
+    bool blocks = s->flags == GW_ASK_BLOCK_GET;
+    struct gw_bytes roster = gw_home_roster(l, a);
+    struct gw_text t;
+    gw_block b = gw_post_down_room(l, p->conn.lcore) == 0 ? 0
+                 : blocks                                 ? blocks_answer(l, s, roster, &t)
+                                                          : roster_answer(l, s, roster, &t);
+    if (b == 0) {
+        gw_home_return(l, p, true, GW_CONDITION_RESOURCE_CONSTRAINT);
+        return;
+    }
+    if (blocks)
+        gw_home_session(l, session)->wants_blocks = true;
+    else
+        gw_home_session(l, session)->interested = true;
+    send_answer(l, p, b, &t);
 }
 
 void gw_home_ask(struct gw_lcore *l, uint32_t i, struct gw_post *p)
@@ -612,7 +814,12 @@ void gw_home_ask(struct gw_lcore *l, uint32_t i, struct gw_post *p)
         send_subscription(l, i, p);
         break;
     case GW_ASK_ROSTER_GET:
-        get_roster(l, i, session, p);
+    case GW_ASK_BLOCK_GET:
+        get(l, a, session, p);
+        break;
+    case GW_ASK_BLOCK:
+    case GW_ASK_UNBLOCK:
+        change_blocks(l, i, p, gw_post_stanza(l, p)->flags == GW_ASK_BLOCK);
         break;
     case GW_ASK_ROSTER_SET:
         set_item(l, i, p);

@@ -60,6 +60,12 @@ bool gw_home_send_kind(struct gw_lcore *l, const struct gw_home_account *a, stru
 bool gw_home_send_presence(struct gw_lcore *l, struct gw_bytes from, size_t from_bare_len,
                            struct gw_bytes to, struct gw_bytes xml);
 
+/* Its edge is told whom the account blocks. False: no credit or no memory to say so. */
+bool gw_home_tell_blocks(struct gw_lcore *l, const struct gw_home_account *a, struct gw_ref conn);
+/* Whether the account blocks this sender: never itself. */
+bool gw_home_blocks(const struct gw_lcore *l, const struct gw_home_account *a,
+                    const struct gw_stanza *s);
+
 /* ---- outbox.c: what a home sends to another's accounts ---- */
 
 #define GW_OUTBOX_MAX 4096u /* stanzas that wait for a credit; more are dropped and counted */

@@ -106,9 +106,30 @@ static bool has_room(struct gw_lcore *l, gw_conn c, uint32_t len)
     return queued == 0 || queued + len <= GW_EDGE_OUTPUT_BYTES_MAX;
 }
 
+/* Whom the user blocks from now on. Without memory for it the connection ends: what the user does not
+ * want said must not be said. */
+static enum gw_taken take_blocks(struct gw_lcore *l, gw_conn c, const struct gw_post *p)
+{
+    struct gw_edge_conn *e = gw_edge_conn(l, c);
+    gw_arena_put(l->arena, e->blocks_block);
+    e->blocks_block = 0;
+    if (p->deliver.len == 0)
+        return GW_TAKEN_OK;
+    size_t len = sizeof(struct gw_home_text) + p->deliver.len;
+    e->blocks_block = gw_arena_get(l->arena, len);
+    if (e->blocks_block == 0)
+        gw_edge_give_up(l, c);
+    else
+        memcpy(gw_arena_ptr(l->arena, e->blocks_block), gw_arena_ptr(l->arenas[p->owner], p->block),
+               len);
+    return GW_TAKEN_OK;
+}
+
 static enum gw_taken take(struct gw_lcore *l, gw_conn c, const struct gw_post *p)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
+    if (p->deliver.lent == GW_LENT_BLOCKS) /* also while it is being bound */
+        return e->generation == p->conn.generation ? take_blocks(l, c, p) : GW_TAKEN_GONE;
     if (e->generation != p->conn.generation || e->state != GW_EDGE_BOUND)
         return GW_TAKEN_GONE;
     bool stored = p->deliver.position != 0;

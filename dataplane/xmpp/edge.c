@@ -104,7 +104,8 @@ static void closed(void *ctx, gw_conn c, enum gw_tcp_close_reason why)
     gw_edge_sasl_free(l, c);
     gw_arena_put(l->arena, e->in_block);
     gw_arena_put(l->arena, e->jid_block);
-    e->in_block = e->jid_block = 0;
+    gw_arena_put(l->arena, e->blocks_block);
+    e->in_block = e->jid_block = e->blocks_block = 0;
     e->in_whole = e->abort_due = false;
     e->state = GW_EDGE_CLOSING;
     e->generation++; /* posts and completions under way are for nobody now */

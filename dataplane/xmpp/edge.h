@@ -89,6 +89,7 @@ struct gw_edge_conn {
 
     gw_block sasl_block; /* struct gw_sasl, until authenticated */
     gw_block jid_block;  /* struct gw_edge_jid, from authentication on */
+    gw_block blocks_block; /* struct gw_home_text: whom the user blocks (roster.h); 0: nobody */
 
     struct gw_ref session; /* index 0: none */
     uint16_t refused_epoch;

@@ -116,6 +116,7 @@ struct gw_home_session {
     bool queued : 1;  /* on the list of reads to start */
     bool stalled : 1; /* its send queue is full; ROOM will come */
     bool sm : 1;
+    bool wants_blocks : 1; /* has asked for the block list */
     bool interested : 1; /* has asked for the roster: gets its changes (RFC 6121 section 2.1.6) */
     bool carbons : 1; /* it gets copies: carbons.h */
     uint8_t transient_count;

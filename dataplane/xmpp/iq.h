@@ -60,5 +60,13 @@ void gw_iq_forbidden(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 /* iq_roster.c: RFC 6121 section 2 */
 enum gw_handled gw_iq_roster_get(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 enum gw_handled gw_iq_roster_set(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+/* The IQ in l->xml on its way to the user's own home, with these bytes in the place of its own. */
+enum gw_handled gw_iq_ask(struct gw_lcore *l, gw_conn c, const struct gw_iq *q, enum gw_ask what,
+                          struct gw_bytes payload);
+
+/* iq_block.c: XEP-0191 */
+enum gw_handled gw_iq_block_get(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+enum gw_handled gw_iq_block(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
+enum gw_handled gw_iq_unblock(struct gw_lcore *l, gw_conn c, const struct gw_iq *q);
 
 #endif

@@ -24,6 +24,7 @@ static const struct feature features[] = {
     {GW_IQ_OWN | GW_IQ_SERVER, "http://jabber.org/protocol/disco#items"},
     {GW_IQ_SERVER, "jabber:iq:version"},
     {GW_IQ_SERVER, "msgoffline"},
+    {GW_IQ_SERVER, "urn:xmpp:blocking"},
     {GW_IQ_SERVER, "urn:xmpp:ping"},
     {GW_IQ_SERVER, "jabber:iq:last"},
     {GW_IQ_SERVER, "urn:xmpp:time"},

@@ -40,8 +40,8 @@ static enum gw_handled ask(struct gw_lcore *l, gw_conn c, struct gw_stanza_form 
     return GW_HANDLED;
 }
 
-static enum gw_handled ask_iq(struct gw_lcore *l, gw_conn c, const struct gw_iq *q,
-                              enum gw_ask what, struct gw_bytes payload)
+enum gw_handled gw_iq_ask(struct gw_lcore *l, gw_conn c, const struct gw_iq *q, enum gw_ask what,
+                          struct gw_bytes payload)
 {
     struct gw_stanza_form f = {
         .kind = GW_STANZA_IQ, .type = q->type, .flags = (uint8_t)what, .from = gw_edge_full(l, c)};
@@ -57,8 +57,8 @@ enum gw_handled gw_iq_roster_get(struct gw_lcore *l, gw_conn c, const struct gw_
     char ver[1 + GW_STANZA_ID_BYTES_MAX] = "=";
     bool asked = gw_xml_attr(l->xml, q->child, GW_LIT("ver")) != NULL;
     int n = gw_xml_attr_text(l->xml, q->child, GW_LIT("ver"), ver + 1, sizeof(ver) - 1);
-    return ask_iq(l, c, q, GW_ASK_ROSTER_GET,
-                  gw_bytes(ver, asked ? 1 + (n > 0 ? (size_t)n : 0) : 0));
+    return gw_iq_ask(l, c, q, GW_ASK_ROSTER_GET,
+                     gw_bytes(ver, asked ? 1 + (n > 0 ? (size_t)n : 0) : 0));
 }
 
 /* A name or a group, unescaped; then behind *t, escaped. RFC 6121 section 2.3.3. */
@@ -165,8 +165,8 @@ enum gw_handled gw_iq_roster_set(struct gw_lcore *l, gw_conn c, const struct gw_
     if (why != GW_CONDITION_NONE)
         return gw_edge_settle_here(l, c, why);
     size_t len = gw_roster_with(gw_bytes(NULL, 0), nobody, &e, packed);
-    return ask_iq(l, c, q, remove ? GW_ASK_ROSTER_REMOVE : GW_ASK_ROSTER_SET,
-                  gw_bytes(packed, len));
+    return gw_iq_ask(l, c, q, remove ? GW_ASK_ROSTER_REMOVE : GW_ASK_ROSTER_SET,
+                     gw_bytes(packed, len));
 }
 
 /* ---- subscriptions ---- */

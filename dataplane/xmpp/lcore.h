@@ -145,6 +145,7 @@ struct gw_edge_counters {
     X(fanouts_dropped, "presences not told to contacts: no memory")                                \
     X(directed_dropped, "directed presences whose end is not told: no room to remember them")      \
     X(probes, "presence probes sent")                                                              \
+    X(refused_blocked, "stanzas refused or dropped: their recipient blocks the sender")            \
     X(requests_dropped, "subscription requests dropped: too many wait for an answer")              \
     X(outbox_dropped, "presence and subscriptions to others dropped: no memory, or too many wait")
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages in, and what all stanzas have in common on their way to a home. */
 #include "edge.h"
+#include "roster.h"
 
 #include <errno.h>
 
@@ -94,11 +95,24 @@ enum gw_handled gw_edge_settle_here(struct gw_lcore *l, gw_conn c, enum gw_condi
     return GW_HANDLED;
 }
 
+/* XEP-0191 section 3.3: nothing goes to who is blocked. The user's own resources never are. */
+static bool is_blocked(struct gw_lcore *l, gw_conn c, const struct gw_jid_text *to)
+{
+    gw_block b = gw_edge_conn(l, c)->blocks_block;
+    if (b == 0)
+        return false;
+    const struct gw_home_text *t = gw_arena_ptr(l->arena, b);
+    return !gw_bytes_eq(gw_jid_bare(to), gw_edge_bare(l, c)) &&
+           gw_roster_blocks(gw_bytes(t->text, t->len), gw_jid_full(to), gw_jid_bare(to));
+}
+
 enum gw_handled gw_edge_route(struct gw_lcore *l, gw_conn c, const struct gw_jid_text *to,
                               struct gw_stanza_form *f)
 {
     struct gw_edge_conn *e = gw_edge_conn(l, c);
     char id[GW_STANZA_ID_BYTES_MAX];
+    if (is_blocked(l, c, to))
+        return gw_edge_settle_here(l, c, GW_CONDITION_BLOCKED);
     f->to_hash = gw_home_hash(l, gw_jid_bare(to));
     unsigned home = gw_home_of_hash(l, f->to_hash);
     if (!gw_edge_has_credit(l, c, home) || !gw_edge_number(l, c))

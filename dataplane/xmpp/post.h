@@ -77,6 +77,7 @@ enum gw_lent {
     GW_LENT_STANZA,
     GW_LENT_READ,
     GW_LENT_TEXT,
+    GW_LENT_BLOCKS, /* not text: whom the user blocks (a roster, or nothing), for the edge to know */
     GW_LENT_ANSWER, /* text too: the answer to the stanza seq of the client, never refused */
 };
 

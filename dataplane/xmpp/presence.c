@@ -103,7 +103,7 @@ static enum gw_handled send_directed(struct gw_lcore *l, gw_conn c, enum gw_stan
         gw_edge_pause(l, c, GW_PAUSE_CREDIT);
         return GW_HANDLE_LATER;
     }
-    enum gw_handled handled = gw_edge_route(l, c, to, &f);
+    enum gw_handled handled = gw_edge_route(l, c, to, &f); /* or it is refused, and told its end in vain */
     if (handled == GW_HANDLED && !remember_directed(l, c, type == GW_TYPE_AVAILABLE, to))
         GW_COUNT(l->edge_count.out_of_memory);
     return handled;

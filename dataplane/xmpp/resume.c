@@ -431,6 +431,13 @@ void gw_home_resume_durable(struct gw_lcore *l, struct gw_post *p)
     struct gw_resumption *r = gw_home_resumption(l, s);
     struct gw_bind *b = gw_arena_ptr(l->arenas[p->owner], p->block);
     struct gw_bytes jid = gw_session_jid(l, s);
+    if (gw_home_account(l, s->account)->blocks &&
+        !gw_home_tell_blocks(l, gw_home_account(l, s->account), p->conn)) {
+        r->resuming = false;
+        detached_append(l, s->resume_block);
+        answer_resume(l, p, GW_RESUMED_BUSY, 0);
+        return;
+    }
     memcpy(b->text, jid.p, jid.len);
     b->len = (uint16_t)jid.len;
     s->conn = p->conn;

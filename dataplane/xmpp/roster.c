@@ -192,21 +192,33 @@ size_t gw_roster_with(struct gw_bytes roster, const uint8_t identity[32],
     return finish(out, &h, len);
 }
 
-size_t gw_roster_unblocked(struct gw_bytes roster, uint8_t *out)
+/* Those that are blocked, or only the one of this jid, left out. */
+static size_t without(struct gw_bytes roster, const struct gw_bytes *jid, uint8_t *out)
 {
-    struct gw_roster_head h = {0};
+    struct gw_roster_head h;
     struct gw_roster_entry e;
     size_t len = sizeof(h);
     if (roster.len == 0)
         return 0;
     memcpy(&h, roster.p, sizeof(h));
     h.entries = 0;
-    for (size_t at = 0; gw_roster_next(roster, &at, &e);)
-        if ((e.flags & GW_ROSTER_BLOCKED) == 0) {
-            len += put_entry(out + len, &e);
-            h.entries++;
-        }
+    for (size_t at = 0; gw_roster_next(roster, &at, &e);) {
+        if ((e.flags & GW_ROSTER_BLOCKED) != 0 && (jid == NULL || gw_bytes_eq(e.jid, *jid)))
+            continue;
+        len += put_entry(out + len, &e);
+        h.entries++;
+    }
     return finish(out, &h, len);
+}
+
+size_t gw_roster_unblock(struct gw_bytes roster, struct gw_bytes jid, uint8_t *out)
+{
+    return without(roster, &jid, out);
+}
+
+size_t gw_roster_unblocked(struct gw_bytes roster, uint8_t *out)
+{
+    return without(roster, NULL, out);
 }
 
 /* ---- as a client sees it ---- */

@@ -51,12 +51,6 @@ struct gw_roster_entry {
     struct gw_bytes request; /* of a pending `subscribe`: its children, as XML */
 };
 
-struct gw_roster_limits {
-    uint32_t contacts_max;
-    uint32_t blocked_max;
-    uint32_t bytes_max; /* of the whole */
-};
-
 struct gw_roster_counts {
     uint32_t listed, pending, blocked;
 };
@@ -82,6 +76,8 @@ size_t gw_roster_size_with(struct gw_bytes roster, const struct gw_roster_entry 
  * must not overlap `roster`. Returns its length, 0 when it is empty. */
 size_t gw_roster_with(struct gw_bytes roster, const uint8_t identity[32],
                       const struct gw_roster_entry *e, uint8_t *out);
+/* That roster without this JID in the block list. */
+size_t gw_roster_unblock(struct gw_bytes roster, struct gw_bytes jid, uint8_t *out);
 /* The same without any blocked JID. */
 size_t gw_roster_unblocked(struct gw_bytes roster, uint8_t *out);
 

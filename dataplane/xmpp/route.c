@@ -250,6 +250,12 @@ static bool accept_stanza(struct gw_lcore *l, uint32_t account, struct gw_post *
     struct gw_stanza *s = gw_post_stanza(l, p);
     struct gw_home_account *a = gw_home_account(l, account);
     s->lent = 0;
+    if (a->blocks && gw_home_blocks(l, a, s)) {
+        GW_COUNT(l->home_count.refused_blocked);
+        gw_home_return(l, p, true, s->kind == GW_STANZA_PRESENCE ? GW_CONDITION_NONE
+                                                                 : GW_CONDITION_SERVICE_UNAVAILABLE);
+        return true;
+    }
     if (s->type >= GW_TYPE_SUBSCRIBE && s->type <= GW_TYPE_PROBE) {
         gw_home_asked(l, account, p);
         return true;

@@ -396,6 +396,10 @@ void gw_home_bind(struct gw_lcore *l, uint32_t account, struct gw_post *p)
         answer_bind(l, p, 0, GW_CONDITION_NOT_ALLOWED);
         return;
     }
+    if (a->blocks && !gw_home_tell_blocks(l, a, p->conn)) {
+        answer_bind(l, p, 0, GW_CONDITION_RESOURCE_CONSTRAINT);
+        return;
+    }
     gw_home_account_hold(l, account);
     end_same_resource(l, a, gw_bytes(b->text, b->len));
     uint32_t i = make(l, account, gw_bytes(b->text, b->len), b->bare_len, b->since_wall_us);
@@ -478,6 +482,7 @@ void gw_home_taken(struct gw_lcore *l, struct gw_post *p)
         return;
     switch ((enum gw_lent)p->deliver.lent) {
     case GW_LENT_ANSWER:
+    case GW_LENT_BLOCKS:
         gw_arena_put(l->arena, p->block);
         break;
     case GW_LENT_TEXT:

@@ -52,6 +52,9 @@ enum gw_ask {
     GW_ASK_ROSTER_GET,  /* xml: "=" and the version that the client has, if it has one */
     GW_ASK_ROSTER_SET,  /* xml: a roster (roster.h) of one item */
     GW_ASK_ROSTER_REMOVE,
+    GW_ASK_BLOCK_GET,
+    GW_ASK_BLOCK,   /* xml: a roster of those to be blocked */
+    GW_ASK_UNBLOCK, /* likewise; empty: all */
 };
 
 #define GW_PRESENCE_BYTES_MAX  16384 /* of the user's own, which goes to all contacts */

@@ -68,6 +68,8 @@ Test(roster, contacts_and_blocked_are_apart)
     cr_assert(gw_roster_find(r, GW_LIT("a@x"), true, &e));
     cr_assert_eq(e.flags, GW_ROSTER_BLOCKED);
     uint8_t *out = bufs[which ^ 1];
+    cr_assert_eq(gw_roster_count(gw_bytes(out, gw_roster_unblock(r, GW_LIT("b@x"), out))).blocked, 1);
+    cr_assert_eq(gw_roster_count(gw_bytes(out, gw_roster_unblock(r, GW_LIT("a@x"), out))).blocked, 0);
     r = gw_bytes(out, gw_roster_unblocked(r, out));
     cr_assert_eq(gw_roster_count(r).blocked, 0);
     cr_assert_eq(gw_roster_count(r).listed, 1);
