@@ -23,7 +23,7 @@ import counted
 import sandbox
 
 MODULES = ("login", "streams", "message", "delivery", "scenarios", "offline", "sm", "resume", "heirs",
-           "dirty", "cross", "repeat", "bad_input", "tcp", "net", "conn", "keys", "dispatch", "clients", "profanity")
+           "dirty", "cross", "repeat", "roster", "bad_input", "tcp", "net", "conn", "keys", "dispatch", "clients", "profanity")
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__,
