@@ -8,9 +8,9 @@ FILE is what `scripts/sandbox up` printed, DIR the meson build folder. A NAME is
 a class (login.Binding) or a test (login.Binding.test_resource_asked_for); without any, all run
 but those that need a broker of their own: `plain` one that allows PLAIN, `full` one with mailboxes
 of 20 messages of which one sender may have all, `share` half, `aged` ones whose mail lives for a second,
-`starved` one with 24 MiB of memory, `domains` one that serves second.test as well, `cutting` one with
-a net_tap port, `capture` one that allows captures, `keepalive` one that probes after a second of
-silence. The last line is 'N passed, N failed'.
+`starved` one with 24 MiB of memory, `domains` one that serves second.test as well, `impatient` one that
+waits a second for a login, `cutting` one with a net_tap port, `capture` one that allows captures,
+`keepalive` one that probes after a second of silence. The last line is 'N passed, N failed'.
 """
 
 import argparse
