@@ -156,7 +156,7 @@ int main(void)
         seen[delete_at(&s, point)]++;
     close_scene(&s);
     for (unsigned state = GW_ACCOUNT_LOADING; state <= GW_ACCOUNT_READY; state++)
-        if (seen[state] == 0) {
+        if (seen[state] == 0 && state != GW_ACCOUNT_WRITING) { /* which is no part of a load */
             fprintf(stderr, "no account was deleted in state %u\n", state);
             return 1;
         }

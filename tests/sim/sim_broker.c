@@ -271,6 +271,11 @@ static unsigned run_actor(struct sim *s, enum actor_number n)
     return 0;
 }
 
+static uint64_t min_us(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* When it has something to do though nothing happens to it. */
 static uint64_t idle_until(struct sim *s, enum actor_number n)
 {
@@ -279,7 +284,9 @@ static uint64_t idle_until(struct sim *s, enum actor_number n)
     case CORE_1: {
         const struct gw_core *c = broker_core(&s->broker, n - CORE_0);
         uint64_t tcp = gw_tcp_next_deadline_us(c->l.tcp), net = gw_net_next_deadline_us(c->net);
-        return tcp < net ? tcp : net;
+        /* It polls all the time, and what is due at its home, as sessions that nobody resumes, is
+         * found by looking. */
+        return min_us(now_us(s) + SECOND_US, min_us(tcp, net));
     }
     case PEOPLE:
         return people_next_us(s->people);
@@ -434,11 +441,6 @@ static bool has_stopped(struct sim *s)
 }
 
 /* ---- time ---- */
-
-static uint64_t min_us(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 static uint64_t next_event(const struct sim *s)
 {
