@@ -417,17 +417,23 @@ bool gw_config_serves(const struct gw_config *c, struct gw_bytes domain)
     return served;
 }
 
+/* Elements that were not read are NULL. */
+static void free_texts(const struct setting *s, const struct gw_config *c)
+{
+    bool many = s->type == SETTING_STRINGS;
+    if (s->type != SETTING_STRING && s->type != SETTING_PATH && !many)
+        return;
+    char **texts = setting_field(s, c);
+    for (unsigned i = 0; i < (many ? s->count_max : 1u); i++)
+        free(texts[i]);
+}
+
 void gw_config_free(struct gw_config **c)
 {
     if (*c == NULL)
         return;
-    for (unsigned i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
-        if (s->type == SETTING_STRING || s->type == SETTING_PATH)
-            free(*(char **)setting_field(s, *c));
-    }
-    for (unsigned i = 0; i < GW_CONFIG_EAL_ARGS_MAX; i++)
-        free((*c)->eal_args[i]);
+    for (unsigned i = 0; i < config_setting_count; i++)
+        free_texts(&config_settings[i], *c);
     free(*c);
     *c = NULL;
 }

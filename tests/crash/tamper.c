@@ -3,7 +3,9 @@
  * Changes a store that nobody has open, below everything that would notice:
  *
  * tamper STORE format NUMBER   gives it another format, and prints the one before
- * tamper STORE remove          takes the first message that lies in a mailbox, and prints its position
+ * tamper STORE remove          takes the newest message of a mailbox in which many lie, and prints its
+ *                               position. Where few lie all may have been delivered, and older ones
+ *                               anywhere: their removal is still in the log
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +14,9 @@
 
 #include "../../storage/engine.h"
 
-#define KEY_BYTES 24u /* of a message: mailbox, position */
+#define KEY_BYTES     24u /* of a message: mailbox, position */
+#define MAILBOX_BYTES 16u
+#define MANY          5u
 
 static void report(void *arg, const char *line)
 {
@@ -35,15 +39,22 @@ static bool set_format(const struct gw_engine_ops *ops, struct gw_engine *e, str
 static bool remove_one(const struct gw_engine_ops *ops, struct gw_engine *e, struct gw_batch *b)
 {
     struct gw_iter *it = ops->iter_new(e, GW_SPACE_MAILBOX, gw_bytes(NULL, 0));
-    ops->seek(it, gw_bytes(NULL, 0));
-    bool found = ops->valid(it) && ops->key(it).len == KEY_BYTES;
-    if (found) {
+    uint8_t newest[KEY_BYTES] = {0};
+    unsigned n = 0; /* of its mailbox */
+    for (ops->seek(it, gw_bytes(NULL, 0)); ops->valid(it); ops->next(it)) {
         struct gw_bytes key = ops->key(it);
-        ops->del(b, GW_SPACE_MAILBOX, key);
-        printf("%" PRIu64 "\n", gw_be64(key.p + KEY_BYTES - sizeof(uint64_t)));
+        bool same = key.len == KEY_BYTES && memcmp(key.p, newest, MAILBOX_BYTES) == 0;
+        if (!same && n >= MANY)
+            break;
+        n = same ? n + 1 : 1;
+        memcpy(newest, key.p, key.len < KEY_BYTES ? key.len : KEY_BYTES);
     }
     ops->iter_free(&it);
-    return found;
+    if (n < MANY)
+        return false;
+    ops->del(b, GW_SPACE_MAILBOX, gw_bytes(newest, KEY_BYTES));
+    printf("%" PRIu64 "\n", gw_be64(newest + MAILBOX_BYTES));
+    return true;
 }
 
 int main(int argc, char **argv)
