@@ -5,17 +5,6 @@
 #include "../base/check.h"
 #include "../base/text.h"
 
-static void put_attr(struct gw_text *t, const char *name, struct gw_bytes value)
-{
-    if (value.len == 0)
-        return;
-    gw_text_str(t, " ");
-    gw_text_str(t, name);
-    gw_text_str(t, "='");
-    gw_text_escaped(t, value);
-    gw_text_str(t, "'");
-}
-
 void gw_edge_put_error(struct gw_text *t, enum gw_condition why)
 {
     gw_text_str(t, "<error type='");
@@ -41,9 +30,9 @@ static void send_result(struct gw_lcore *l, gw_conn c, uint32_t after, enum gw_a
     char id[GW_STANZA_ID_BYTES_MAX], to[GW_JID_BYTES_MAX];
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
     gw_text_str(&t, "<iq type='result'");
-    put_attr(&t, "id", attr_of(l, GW_LIT("id"), id, sizeof(id)));
-    put_attr(&t, "from", attr_of(l, GW_LIT("to"), to, sizeof(to)));
-    put_attr(&t, "to", gw_edge_full(l, c));
+    gw_text_attr(&t, " id='", attr_of(l, GW_LIT("id"), id, sizeof(id)));
+    gw_text_attr(&t, " from='", attr_of(l, GW_LIT("to"), to, sizeof(to)));
+    gw_text_attr(&t, " to='", gw_edge_full(l, c));
     gw_text_str(&t, ">");
     gw_text_put(&t, payload);
     gw_text_str(&t, "</iq>");
@@ -70,9 +59,9 @@ static struct gw_bytes write_refusal(struct gw_lcore *l, struct gw_bytes name, s
     gw_text_str(&t, "<");
     gw_text_put(&t, name);
     gw_text_str(&t, " type='error'");
-    put_attr(&t, "id", id);
-    put_attr(&t, "from", to);
-    put_attr(&t, "to", from);
+    gw_text_attr(&t, " id='", id);
+    gw_text_attr(&t, " from='", to);
+    gw_text_attr(&t, " to='", from);
     gw_text_str(&t, ">");
     gw_edge_put_error(&t, why);
     gw_text_str(&t, "</");
@@ -108,9 +97,9 @@ void gw_edge_result_block(struct gw_lcore *l, gw_conn c, const struct gw_stanza 
 {
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
     gw_text_str(&t, "<iq type='result'");
-    put_attr(&t, "id", gw_stanza_id(s));
-    put_attr(&t, "from", gw_stanza_to(s));
-    put_attr(&t, "to", gw_stanza_from(s));
+    gw_text_attr(&t, " id='", gw_stanza_id(s));
+    gw_text_attr(&t, " from='", gw_stanza_to(s));
+    gw_text_attr(&t, " to='", gw_stanza_from(s));
     gw_text_str(&t, "/>");
     gw_edge_answer_after(l, c, s->seq - 1, GW_ANSWER_STANZA, gw_text_bytes(&t));
 }

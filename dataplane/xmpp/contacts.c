@@ -687,22 +687,13 @@ static size_t items_bytes(struct gw_bytes roster)
     return n;
 }
 
-static void put_attr(struct gw_text *t, const char *name, struct gw_bytes value)
-{
-    if (value.len == 0)
-        return;
-    gw_text_str(t, name);
-    gw_text_escaped(t, value);
-    gw_text_str(t, "'");
-}
-
 /* asked: a version is to be said. */
 static void put_roster(struct gw_text *t, struct gw_bytes roster, struct gw_bytes ver, bool asked)
 {
     struct gw_roster_entry e;
     gw_text_str(t, "<query xmlns='jabber:iq:roster'");
     if (asked)
-        put_attr(t, " ver='", ver);
+        gw_text_attr(t, " ver='", ver);
     gw_text_str(t, ">");
     for (size_t at = 0; gw_roster_next(roster, &at, &e);)
         if (e.flags & GW_ROSTER_LISTED)
@@ -723,9 +714,9 @@ static gw_block begin_answer(struct gw_lcore *l, const struct gw_stanza *s, size
     *h = (struct gw_home_text){0};
     *t = gw_text(h->text, gw_arena_block_bytes(l->arena, b) - sizeof(*h));
     gw_text_str(t, "<iq type='result'");
-    put_attr(t, " id='", gw_stanza_id(s));
-    put_attr(t, " from='", gw_stanza_to(s));
-    put_attr(t, " to='", gw_stanza_from(s));
+    gw_text_attr(t, " id='", gw_stanza_id(s));
+    gw_text_attr(t, " from='", gw_stanza_to(s));
+    gw_text_attr(t, " to='", gw_stanza_from(s));
     gw_text_str(t, ">");
     return b;
 }

@@ -43,6 +43,8 @@ int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages)
         err = gw_edge_leave_open(l, pages);
     if (err)
         gw_edge_free(l);
+    else
+        gw_edge_open_caps(l);
     return err;
 }
 

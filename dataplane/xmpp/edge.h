@@ -167,6 +167,8 @@ enum gw_answer {
     GW_ANSWER_LAST,    /* end of the stream: FIN behind it */
 };
 
+#define GW_CAPS_VER_BYTES 40
+
 struct gw_edge {
     struct gw_edge_conn *conns; /* index as TCP's */
     struct gw_region region;
@@ -182,6 +184,8 @@ struct gw_edge {
     uint32_t shutdown_next;
     gw_block copies_head, copies_tail; /* struct gw_stanza: sent copies that wait for a credit */
     uint32_t copies_count;
+    char caps_ver[GW_CAPS_VER_BYTES]; /* iq_disco.c: what the server can do, hashed (XEP-0115) */
+    uint8_t caps_ver_len;
 };
 
 int gw_edge_open(struct gw_lcore *l, enum gw_region_pages pages);
@@ -344,6 +348,7 @@ enum gw_handled gw_edge_ask_subscription(struct gw_lcore *l, gw_conn c, enum gw_
 
 /* iq_disco.c */
 /* The server's capabilities (XEP-0115 section 6) for its stream features. Uses l->scratch. */
+void gw_edge_open_caps(struct gw_lcore *l);
 void gw_edge_put_caps(const struct gw_lcore *l, struct gw_text *t);
 
 /* iq.c */

@@ -94,21 +94,24 @@ static void put_hashed(const struct gw_lcore *l, struct gw_text *t)
     check(!t->full);
 }
 
-static size_t write_ver(const struct gw_lcore *l, char out[40])
+void gw_edge_open_caps(struct gw_lcore *l)
 {
     uint8_t hash[GW_HASH_BYTES_MAX];
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
     put_hashed(l, &t);
     gw_hash(l->hasher, GW_HASH_SHA_1, gw_text_bytes(&t), hash);
-    return gw_base64_encode(gw_bytes(hash, 20), out);
+    l->edge->caps_ver_len = (uint8_t)gw_base64_encode(gw_bytes(hash, 20), l->edge->caps_ver);
+}
+
+static struct gw_bytes caps_ver(const struct gw_lcore *l)
+{
+    return gw_bytes(l->edge->caps_ver, l->edge->caps_ver_len);
 }
 
 void gw_edge_put_caps(const struct gw_lcore *l, struct gw_text *t)
 {
-    char ver[40];
-    size_t n = write_ver(l, ver);
     gw_text_str(t, "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='" NODE "' ver='");
-    gw_text_put(t, gw_bytes(ver, n));
+    gw_text_put(t, caps_ver(l));
     gw_text_str(t, "'/>");
 }
 
@@ -123,9 +126,9 @@ static uint8_t subject(const struct gw_iq *q)
 /* The server's node is what its capabilities say; there are no others (XEP-0030 section 3.2). */
 static bool is_caps_node(const struct gw_lcore *l, struct gw_bytes node)
 {
-    char name[sizeof(NODE) + 40] = NODE "#";
-    size_t n = sizeof(NODE) + write_ver(l, name + sizeof(NODE));
-    return gw_bytes_eq(node, gw_bytes(name, n));
+    const size_t skip = sizeof(NODE "#") - 1;
+    return node.len > skip && memcmp(node.p, NODE "#", skip) == 0 &&
+           gw_bytes_eq(gw_bytes(node.p + skip, node.len - skip), caps_ver(l));
 }
 
 static void put_contacts(const struct gw_xmpp_config *cfg, struct gw_text *t)

@@ -205,7 +205,6 @@ static inline bool gw_domain_is_served(const struct gw_xmpp_config *cfg, struct 
     return gw_domain_find(cfg, domain) >= 0;
 }
 
-
 /* What a bare JID is found by: the lcore that is its home, and its place there. */
 uint64_t gw_home_hash(const struct gw_lcore *l, struct gw_bytes bare_jid);
 unsigned gw_home_of_hash(const struct gw_lcore *l, uint64_t hash);

@@ -37,10 +37,8 @@ static bool is_inherited(const struct gw_lcore *l, const struct gw_home_session 
     return position < n->to && gw_bytes_eq(gw_bytes(n->resource, n->len), resource);
 }
 
-/* Whether a stored message for `resource` (empty: the bare JID) is for this session, when its cursor
- * comes to it. */
-static bool wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
-                  uint64_t position)
+bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
+                   uint64_t position)
 {
     bool reads = gw_session_reads(s);
     if (s->follows == GW_FOLLOWS_INHERITED)
@@ -100,12 +98,6 @@ static void deliver(struct gw_lcore *l, uint32_t i, struct gw_post *p)
     gw_post_down(l, s->conn.lcore, p);
 }
 
-bool gw_home_wants(const struct gw_lcore *l, const struct gw_home_session *s, struct gw_bytes resource,
-                   uint64_t position)
-{
-    return wants(l, s, resource, position);
-}
-
 /* ---- as it comes ---- */
 
 static void fall_behind(struct gw_lcore *l, uint32_t i, uint64_t position)
@@ -123,7 +115,8 @@ void gw_home_push(struct gw_lcore *l, uint32_t account, struct gw_post *post)
     for (uint32_t i = gw_home_account(l, account)->sessions; i != 0;
          i = gw_home_session(l, i)->next) {
         struct gw_home_session *t = gw_home_session(l, i);
-        if (t->behind || s->position < *cursor_of(l, t) || !wants(l, t, resource, s->position))
+        if (t->behind || s->position < *cursor_of(l, t) ||
+            !gw_home_wants(l, t, resource, s->position))
             continue;
         if (!may_hand_over(l, t)) {
             fall_behind(l, i, s->position);
@@ -344,7 +337,7 @@ static void hand_over_record(struct walk *w, const struct gw_record_head *r)
         return;
     }
     struct gw_bytes resource = gw_bytes(body + sizeof(meta), meta.resource_len);
-    if (!wants(l, s, resource, r->position))
+    if (!gw_home_wants(l, s, resource, r->position))
         return;
     const uint8_t *xml = body + sizeof(meta) + meta.resource_len;
     bool own = is_own(l, s, resource);

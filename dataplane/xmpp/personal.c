@@ -62,16 +62,6 @@ static bool declares(const struct gw_xml *x, gw_xml_node n, struct gw_bytes pref
     return false;
 }
 
-static void put_declaration(struct gw_text *t, const struct gw_xml_attr *a)
-{
-    bool single = a->value.len > 0 && memchr(a->value.p, '\'', a->value.len) != NULL;
-    gw_text_str(t, " xmlns:");
-    gw_text_put(t, a->name);
-    gw_text_str(t, single ? "=\"" : "='");
-    gw_text_put(t, a->value);
-    gw_text_str(t, single ? "\"" : "'");
-}
-
 /* The prefixes of `from` that nothing on the way to n binds anew. */
 static void put_outer(const struct gw_xml *x, gw_xml_node n, gw_xml_node from, struct gw_text *t)
 {
@@ -81,7 +71,7 @@ static void put_outer(const struct gw_xml *x, gw_xml_node n, gw_xml_node from, s
         for (gw_xml_node m = n; !bound && m != from; m = x->nodes[m].parent)
             bound = declares(x, m, a->name);
         if (!bound)
-            put_declaration(t, a);
+            gw_text_raw_attr(t, a);
     }
 }
 
@@ -98,23 +88,14 @@ void gw_personal_put_element(const struct gw_lcore *l, gw_xml_node n, struct gw_
 
 /* ---- the end ---- */
 
-static void put_attr(struct gw_text *t, const char *name, struct gw_bytes value)
-{
-    if (value.len == 0)
-        return;
-    gw_text_str(t, name);
-    gw_text_escaped(t, value);
-    gw_text_str(t, "'");
-}
-
 static void write_answer(struct gw_lcore *l, gw_conn c, const struct request *r,
                          enum gw_condition why, struct gw_bytes child)
 {
     struct gw_text t = gw_text(l->scratch, GW_SCRATCH_BYTES);
     gw_text_str(&t, why == GW_CONDITION_NONE ? "<iq type='result'" : "<iq type='error'");
-    put_attr(&t, " id='", gw_bytes(r->text + r->jid_len, r->id_len));
-    put_attr(&t, " from='", gw_bytes(r->text + r->jid_len + r->id_len, r->to_len));
-    put_attr(&t, " to='", gw_edge_full(l, c));
+    gw_text_attr(&t, " id='", gw_bytes(r->text + r->jid_len, r->id_len));
+    gw_text_attr(&t, " from='", gw_bytes(r->text + r->jid_len + r->id_len, r->to_len));
+    gw_text_attr(&t, " to='", gw_edge_full(l, c));
     gw_text_str(&t, ">");
     if (why != GW_CONDITION_NONE) {
         GW_COUNT(l->edge_count.refused);

@@ -12,32 +12,6 @@
 
 static const char *const kind_names[] = {"message", "presence", "iq"};
 
-static void put_jid_attr(struct gw_text *t, const char *name, struct gw_bytes jid)
-{
-    if (jid.len == 0)
-        return;
-    gw_text_str(t, name);
-    gw_text_escaped(t, jid);
-    gw_text_put(t, GW_LIT("'"));
-}
-
-/* An attribute as its sender wrote it. A raw value never holds the quote it was written in. */
-static void put_raw_attr(struct gw_text *t, const struct gw_xml_attr *a)
-{
-    struct gw_bytes quote = a->value.len && memchr(a->value.p, '\'', a->value.len) ? GW_LIT("\"")
-                                                                                   : GW_LIT("'");
-    gw_text_put(t, GW_LIT(" "));
-    if (a->prefix.len) {
-        gw_text_put(t, a->prefix);
-        gw_text_put(t, GW_LIT(":"));
-    }
-    gw_text_put(t, a->name);
-    gw_text_put(t, GW_LIT("="));
-    gw_text_put(t, quote);
-    gw_text_put(t, a->value);
-    gw_text_put(t, quote);
-}
-
 /* id, type, xml:lang, and the prefixes that children may use; everything else is ours to set. */
 static bool keeps_attr(const struct gw_xml_attr *a)
 {
@@ -100,12 +74,12 @@ static void put_open_tag(const struct gw_lcore *l, struct gw_text *t, const stru
     bool has_lang = false;
     gw_text_put(t, GW_LIT("<"));
     gw_text_str(t, kind_names[f->kind]);
-    put_jid_attr(t, " from='", f->from);
-    put_jid_attr(t, " to='", f->to);
+    gw_text_attr(t, " from='", f->from);
+    gw_text_attr(t, " to='", f->to);
     for (unsigned i = 0; i < root->attr_count; i++) {
         const struct gw_xml_attr *a = &l->xml->attrs[root->attr_first + i];
         if (keeps_attr(a))
-            put_raw_attr(t, a);
+            gw_text_raw_attr(t, a);
         has_lang |= gw_bytes_eq(a->prefix, GW_LIT("xml")) && gw_bytes_eq(a->name, GW_LIT("lang"));
     }
     if (!has_lang && f->lang.len > 0) { /* RFC 6120 section 8.1.5 */

@@ -134,5 +134,9 @@ int gw_xml_text(const struct gw_xml *x, gw_xml_node n, char *out, size_t cap);
 size_t gw_xml_escape(struct gw_bytes in, char *out, size_t cap);
 /* The same into a text; what does not fit sets `full`. */
 void gw_text_escaped(struct gw_text *t, struct gw_bytes in);
+/* An attribute, when it has a value: `opening` is " name='". */
+void gw_text_attr(struct gw_text *t, const char *opening, struct gw_bytes value);
+/* An attribute as its sender wrote it. */
+void gw_text_raw_attr(struct gw_text *t, const struct gw_xml_attr *a);
 
 #endif

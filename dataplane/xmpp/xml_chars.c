@@ -283,6 +283,32 @@ void gw_text_escaped(struct gw_text *t, struct gw_bytes in)
     t->len += n;
 }
 
+void gw_text_attr(struct gw_text *t, const char *opening, struct gw_bytes value)
+{
+    if (value.len == 0)
+        return;
+    gw_text_str(t, opening);
+    gw_text_escaped(t, value);
+    gw_text_put(t, GW_LIT("'"));
+}
+
+/* A raw value never holds the quote it was written in. */
+void gw_text_raw_attr(struct gw_text *t, const struct gw_xml_attr *a)
+{
+    struct gw_bytes quote = a->value.len && memchr(a->value.p, '\'', a->value.len) ? GW_LIT("\"")
+                                                                                   : GW_LIT("'");
+    gw_text_put(t, GW_LIT(" "));
+    if (a->prefix.len) {
+        gw_text_put(t, a->prefix);
+        gw_text_put(t, GW_LIT(":"));
+    }
+    gw_text_put(t, a->name);
+    gw_text_put(t, GW_LIT("="));
+    gw_text_put(t, quote);
+    gw_text_put(t, a->value);
+    gw_text_put(t, quote);
+}
+
 /* ---- the XML declaration ---- */
 
 /* The quoted value behind `name =` in d, or an empty view. */

@@ -5,7 +5,7 @@
 import asyncio
 import itertools
 
-from base import InteropTest
+from base import InteropTest, eventually
 
 LIBRARIES = ("slixmpp", "libstrophe", "xmpp.js")
 RESUMING = ("slixmpp", "xmpp.js")
@@ -51,11 +51,9 @@ class Conversations(InteropTest):
 
     async def settled(self, user, count):
         """Waits until so many messages of the user are stored, as the ledger says it."""
-        while True:
-            rows = self.broker.ctl("receipts", "--account", self.jid(user))["receipts"]
-            if len(rows) >= count:
-                return
-            await asyncio.sleep(0.02)
+        def are_stored():
+            return len(self.broker.ctl("receipts", "--account", self.jid(user))["receipts"]) >= count
+        await eventually(are_stored, f"{count} messages of {user} are stored")
 
     async def test_streams_that_go_on(self):
         for library in RESUMING:

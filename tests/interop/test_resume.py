@@ -3,7 +3,7 @@
 
 import asyncio
 
-from base import InteropTest
+from base import InteropTest, eventually
 from raw import CLIENT, SM, STANZA_ERRORS, STREAM
 
 SID = "{urn:xmpp:sid:0}"
@@ -45,11 +45,11 @@ class Resumption(InteropTest):
 
     async def detached(self, user):
         """Waits until the server has noticed that the user's only connection is gone."""
-        while True:
-            rows = self.broker.ctl("session", "list", "--account", user)["sessions"]
-            if len(rows) == 1 and rows[0]["detached"]:
-                return rows[0]
-            await asyncio.sleep(0.02)
+        def sessions():
+            return self.broker.ctl("session", "list", "--account", user)["sessions"]
+        await eventually(lambda: [s["detached"] for s in sessions()] == [True],
+                         f"the session of {user} is detached")
+        return sessions()[0]
 
     async def test_it_goes_on_where_it_was(self):
         a, b = self.broker.users(2)
